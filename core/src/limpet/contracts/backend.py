@@ -1,0 +1,143 @@
+"""The contract of a backend: a flat store of whole files, by kind and name.
+
+Thread-safe. `BackendError` (transient or permanent) and `MissingFileError` are the only errors that may
+escape. Retry, rate limit, cache and freezing live in wrappers around a backend, never inside one.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import ClassVar, Self
+
+from limpet.contracts.options import Option, Options
+
+BACKEND_CONTRACT = 1
+"""Version of this contract; a plugin states the one it was written for."""
+
+
+class FileKind(Enum):
+    """The kinds of files in a repository; the value is restic's folder name."""
+
+    CONFIG = "config"
+    KEY = "keys"
+    LOCK = "locks"
+    SNAPSHOT = "snapshots"
+    INDEX = "index"
+    PACK = "data"
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """Names one stored file. `name` is 64 hex digits; empty for the config.
+
+    `is_tree_pack` is a hint to the cache and takes no part in equality.
+    """
+
+    kind: FileKind
+    name: str = ""
+    is_tree_pack: bool = field(default=False, compare=False)
+
+    def __str__(self) -> str:
+        return self.kind.value if self.kind is FileKind.CONFIG else f"{self.kind.value}/{self.name}"
+
+
+CONFIG_HANDLE = Handle(FileKind.CONFIG)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The whole content of a file to save: re-readable, with its SHA-256 already known."""
+
+    data: memoryview
+    sha256: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        return self.data.nbytes
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """One entry of a listing."""
+
+    name: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class BackendProperties:
+    """What the core has to know about a store to use it well."""
+
+    connections: int = 5
+    """How many calls at once pay off."""
+    atomic_replace: bool = False
+    """Whether saving over an existing file replaces it in one step."""
+
+
+class Backend(ABC):
+    """A place where files are kept. One instance serves many threads."""
+
+    contract_version: ClassVar[int] = BACKEND_CONTRACT
+    options: ClassVar[Sequence[Option]] = ()
+    properties: BackendProperties = BackendProperties()
+
+    @classmethod
+    @abstractmethod
+    def open(cls, location: str, options: Options) -> Self:
+        """A backend for `location` (what follows `scheme:`), whether or not a repository is there yet.
+
+        UsageError where the location or an option makes no sense. Secrets must not show in `repr`.
+        """
+
+    @property
+    @abstractmethod
+    def location(self) -> str:
+        """The full location with its scheme, secrets removed, as shown to people."""
+
+    @abstractmethod
+    def create(self) -> None:
+        """Make the store ready for a new repository: folders, bucket, container. Idempotent."""
+
+    @abstractmethod
+    def save(self, handle: Handle, content: Content) -> None:
+        """Store the whole content durably under the handle, or nothing at all.
+
+        A file that already exists is replaced if `properties.atomic_replace`, else BackendError (permanent).
+        """
+
+    @abstractmethod
+    def load(self, handle: Handle, offset_bytes: int = 0, length_bytes: int | None = None) -> bytes:
+        """The bytes of the range; all from the offset on without a length.
+
+        Exactly `length_bytes` bytes or an error: a range beyond the end is a permanent BackendError.
+        """
+
+    def load_into(self, handle: Handle, offset_bytes: int, buffer: memoryview) -> None:
+        """Fill the whole `buffer` from the offset on; errors as `load`. Override where a copy can be saved."""
+        buffer[:] = self.load(handle, offset_bytes, buffer.nbytes)
+
+    @abstractmethod
+    def stat(self, handle: Handle) -> FileInfo:
+        """Name and size; MissingFileError if there is no such file."""
+
+    @abstractmethod
+    def list(self, kind: FileKind) -> Iterator[FileInfo]:
+        """Each file of the kind once, in any order; names that are no ids are left out. Not for CONFIG.
+
+        Files that appear or vanish meanwhile may or may not be listed; all others are.
+        """
+
+    @abstractmethod
+    def remove(self, handle: Handle) -> None:
+        """Remove the file; MissingFileError if there is none."""
+
+    @abstractmethod
+    def delete(self) -> None:
+        """Remove the whole repository and its folders; nothing that a repository does not own."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release connections. Idempotent."""

@@ -1,0 +1,91 @@
+"""The hooks of a run, in the order in which they are called. Read it like a manual.
+
+A hook plugin is a class registered in the entry-point group `limpet.hooks`. It is built once a run with its
+options, and implements any of these with `@hookimpl`. A hook that raises fails the run, or only warns where
+its option `on_error` says `warn`; it is never silent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pluggy
+
+from limpet.contracts.source import StatLike
+from limpet.progress import Progress
+
+HOOK_CONTRACT = 1
+PROJECT = "limpet"
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """The run a hook is told about. `location` holds no secrets."""
+
+    command: str
+    location: str
+    arguments: Sequence[str] = ()
+    hostname: str = ""
+
+
+@dataclass(slots=True)
+class SnapshotDraft:
+    """A snapshot about to be saved; a hook may change the tags and the description."""
+
+    hostname: str
+    paths: Sequence[str]
+    tags: list[str] = field(default_factory=list)
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """How a run ended: `exit_code`, the error's one line if any, and its figures by name."""
+
+    exit_code: int
+    error: str | None = None
+    figures: Mapping[str, int | float | str] = field(default_factory=dict)
+
+
+class HookSpecs:
+    """Every hook there is. Arguments may be left out by an implementation."""
+
+    @hookspec(firstresult=True)
+    def limpet_password(self, location: str) -> str | None:
+        """A password is wanted and none was given otherwise. The first result that is not None wins."""
+
+    @hookspec
+    def limpet_run_started(self, run: RunInfo) -> None:
+        """A command is about to do its work. Raising here stops it before anything was done."""
+
+    @hookspec
+    def limpet_source_prepare(self, run: RunInfo, path: str) -> str | None:
+        """A path is about to be read. Return another path to read instead (a snapshot of its file system)."""
+
+    @hookspec
+    def limpet_path_excluded(self, path: bytes, stat: StatLike) -> bool | None:
+        """Whether this path stays out of the snapshot. Any True leaves it out. Called for every path: be quick."""
+
+    @hookspec
+    def limpet_snapshot_saving(self, run: RunInfo, draft: SnapshotDraft) -> None:
+        """All data is stored and the snapshot is about to be. Tags and description may be changed."""
+
+    @hookspec
+    def limpet_progress(self, run: RunInfo, progress: Progress) -> None:
+        """Every few seconds while an operation runs."""
+
+    @hookspec
+    def limpet_source_release(self, run: RunInfo, path: str) -> None:
+        """The path was read, or will not be. Called for every `limpet_source_prepare`, whatever happened."""
+
+    @hookspec
+    def limpet_run_finished(self, run: RunInfo, result: RunResult) -> None:
+        """The run ended with exit code 0 or 3."""
+
+    @hookspec
+    def limpet_run_failed(self, run: RunInfo, result: RunResult) -> None:
+        """The run ended with any other exit code."""

@@ -1,0 +1,194 @@
+"""The contract of a source: what is to be backed up, a folder at a time.
+
+A source names targets and yields folders; the core compares, reads, chunks and stores. A file of the real
+file system is opened by the core through the folder's path; any other file brings a stream.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import BinaryIO, ClassVar, Protocol, Self
+
+from limpet.contracts.options import Option, Options
+from limpet.progress import Reporter
+
+SOURCE_CONTRACT = 1
+
+
+class StatLike(Protocol):
+    """What the core reads of a file's status; `os.stat_result` is one."""
+
+    @property
+    def st_mode(self) -> int: ...
+    @property
+    def st_ino(self) -> int: ...
+    @property
+    def st_dev(self) -> int: ...
+    @property
+    def st_nlink(self) -> int: ...
+    @property
+    def st_uid(self) -> int: ...
+    @property
+    def st_gid(self) -> int: ...
+    @property
+    def st_size(self) -> int: ...
+    @property
+    def st_mtime_ns(self) -> int: ...
+    @property
+    def st_atime_ns(self) -> int: ...
+    @property
+    def st_ctime_ns(self) -> int: ...
+    @property
+    def st_rdev(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class MadeStat:
+    """The status of a file that is not in a file system. Times are nanoseconds since 1970."""
+
+    st_mode: int
+    st_mtime_ns: int
+    st_size: int = 0
+    st_uid: int = 0
+    st_gid: int = 0
+    st_ino: int = 0
+    st_dev: int = 0
+    st_nlink: int = 1
+    st_rdev: int = 0
+
+    @property
+    def st_atime_ns(self) -> int:
+        return self.st_mtime_ns
+
+    @property
+    def st_ctime_ns(self) -> int:
+        return self.st_mtime_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A range of a stream: a hole reads as zeros, an unchanged one as in the parent snapshot. Bytes."""
+
+    offset_bytes: int
+    length_bytes: int
+    is_hole: bool = False
+    is_unchanged: bool = False
+
+
+@dataclass(slots=True)
+class Entry:
+    """One name in a folder. Without `stream` and `made` it is real: the core opens it below `Folder.open_path`."""
+
+    name: bytes
+    stat: StatLike
+    stream: Callable[[], BinaryIO] | None = None
+    """Opens the content of a file that is not in the file system; called once, closed by the core."""
+    extents: Sequence[Extent] | None = None
+    link_target: bytes | None = None
+    """Of a symlink that is not in the file system."""
+    made: bool = False
+    """Not in the file system: the core reads neither attributes nor link target itself."""
+    subfolder_path: bytes | None = None
+    """Real path of a folder, where it is not `Folder.open_path` + name (a target renamed to be unique)."""
+
+
+@dataclass(slots=True)
+class Folder:
+    """One folder with all entries that belong into the snapshot, sorted by name, each name once."""
+
+    path: bytes
+    """Path inside the snapshot, absolute: `b"/home/u"`; `b"/"` for the root."""
+    entries: list[Entry]
+    open_path: bytes | None = None
+    """Where the core opens the entries; may be longer than PATH_MAX. None if nothing in it is real."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One thing asked for: the entry at `path` (its last component is `entry.name`).
+
+    A target whose path is `b"/"` stands for the root folder itself; its entry's name is empty.
+    """
+
+    path: bytes
+    entry: Entry
+    open_path: bytes | None = None
+    """Real path of the folder that holds the entry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a run leaves out. Every source with folders honours it. Patterns are restic's (`limpet.patterns`)."""
+
+    exclude: Sequence[str] = ()
+    exclude_insensitive: Sequence[str] = ()
+    exclude_caches: bool = False
+    exclude_if_present: Sequence[str] = ()
+    exclude_larger_than_bytes: int | None = None
+    exclude_cloud_files: bool = False
+    one_file_system: bool = False
+    rejected_by_hook: Callable[[bytes, StatLike], bool] | None = None
+    """Set by the core where hooks want a say; asked last."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRequest:
+    """All that a source is opened with."""
+
+    targets: Sequence[str]
+    """What follows the scheme in each argument of this source (paths for the files source)."""
+    options: Options = field(default_factory=dict)
+    selection: Selection = Selection()
+    reporter: Reporter | None = None
+
+
+class Source(ABC):
+    """Delivers targets and folders. Used by one thread; streams may be read by another.
+
+    Order of calls: `open`, `targets`, `folders` for each target that is a folder, `finish`, `close`.
+    """
+
+    contract_version: ClassVar[int] = SOURCE_CONTRACT
+    options: ClassVar[Sequence[Option]] = ()
+    has_parent: ClassVar[bool] = True
+    """Whether a parent snapshot makes sense; False for pure streams."""
+
+    @classmethod
+    @abstractmethod
+    def open(cls, request: SourceRequest) -> Self:
+        """A source for the request; UsageError if it makes no sense."""
+
+    @property
+    @abstractmethod
+    def snapshot_paths(self) -> Sequence[str]:
+        """What the snapshot records as `paths`: absolute paths, or one name for a stream."""
+
+    @abstractmethod
+    def targets(self) -> Sequence[Target]:
+        """What is to be saved; SourceError if nothing can be. Problems with single targets go to `errors`."""
+
+    def folders(self, target: Target) -> Iterator[Folder]:
+        """The target's folder and all below it, each folder before the folders inside it."""
+        return iter(())
+
+    def folder_stat(self, path: bytes) -> StatLike | None:
+        """Status of a folder above a target, by its path in the snapshot; None where it is only made up."""
+        return None
+
+    def scan(self) -> tuple[int, int]:
+        """Files and bytes to come, for the progress bar; runs in a thread of its own, may be slow or (0, 0)."""
+        return (0, 0)
+
+    def finish(self) -> None:
+        """Called after the last byte was read and before the snapshot is saved.
+
+        SourceError if what was read cannot be trusted, say because a command failed: no snapshot then.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release everything, also after a failure: stop commands, remove temporary things. Idempotent."""
+
+

@@ -1,0 +1,64 @@
+"""The errors that cross package borders, each with the exit code a command ends with."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class LimpetError(Exception):
+    """Base of every documented error; `str(error)` is the one line a user sees."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class UsageError(LimpetError):
+    """The caller asked for something that cannot be: wrong option, unknown name, bad pattern."""
+
+
+class BackendError(LimpetError):
+    """The storage failed. `permanent` tells the retry wrapper that trying again is pointless."""
+
+    def __init__(self, message: str, *, permanent: bool = False) -> None:
+        super().__init__(message)
+        self.permanent = permanent
+
+
+class MissingFileError(BackendError):
+    """The file asked for is not in the storage; always permanent."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, permanent=True)
+
+
+class IntegrityError(LimpetError):
+    """Stored bytes are not what was written: wrong hash, MAC, length or encoding."""
+
+
+class RepositoryError(LimpetError):
+    """The repository cannot do what was asked: version, missing blob, damaged structure."""
+
+
+class NoRepositoryError(RepositoryError):
+    """There is no repository at the location."""
+
+    exit_code = 10
+
+
+class LockedError(RepositoryError):
+    """Another process holds a lock that excludes ours, or our own lock was lost."""
+
+    exit_code = 11
+
+
+class WrongPasswordError(RepositoryError):
+    """No key of the repository opens with the password."""
+
+    exit_code = 12
+
+
+class SourceError(LimpetError):
+    """A source could not deliver what it promised; nothing of it may become a snapshot."""
+
+
+class PluginError(LimpetError):
+    """A plugin is missing, broken or built for another contract version."""
