@@ -1,0 +1,1 @@
+"""Open, keys, locks, index, packing: one repository in use."""

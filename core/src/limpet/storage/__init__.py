@@ -1,0 +1,1 @@
+"""Backends that wrap a backend, and the in-memory reference."""
