@@ -1,0 +1,184 @@
+"""Worker processes that compute on shared buffers, while one process alone talks to the storage.
+
+The hot work (hashing, compressing, sealing and their reverse) holds Python's interpreter lock too often for
+threads to scale, so it runs in forked processes. The parent loads from and saves to the backend, and hands
+data over in memory that both sides map: nothing large is ever pickled. Where a system cannot fork, or with
+`LIMPET_THREADS=1`, the same tasks run in threads.
+"""
+
+from __future__ import annotations
+
+import gc
+import mmap
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from types import TracebackType
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
+
+from limpet.errors import LimpetError
+
+S = TypeVar("S")
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class BuffersClosedError(LimpetError):
+    """The run is being given up: nobody will release a buffer any more."""
+
+
+class SharedBuffers:
+    """A fixed number of page-aligned buffers that forked workers share. Untouched pages cost no memory."""
+
+    def __init__(self, count: int, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        self._maps = [mmap.mmap(-1, size_bytes) for _ in range(count)]
+        self._views = [memoryview(m) for m in self._maps]
+        # Last in, first out: a buffer whose pages are there already is used again first.
+        self._free = list(range(count))[::-1]
+        self._changed = threading.Condition()
+        self._closed = False
+
+    def acquire(self) -> int:
+        """The number of a buffer that is now ours; waits for one. BuffersClosedError after `close`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._free or self._closed)
+            if self._closed:
+                raise BuffersClosedError("the run was stopped")
+            return self._free.pop()
+
+    def release(self, number: int) -> None:
+        """Give the buffer back."""
+        with self._changed:
+            self._free.append(number)
+            self._changed.notify()
+
+    def view(self, number: int) -> memoryview:
+        """The whole buffer, in any process that was forked after it was made."""
+        return self._views[number]
+
+    def close(self) -> None:
+        """Wake everybody who waits for a buffer, with an error. The memory goes with the last view."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+
+class Workers(Generic[S]):
+    """Runs tasks on worker processes that each hold one state.
+
+    `make_state()` is called once in every worker; what it refers to is inherited by the fork, not copied.
+    """
+
+    def __init__(self, make_state: Callable[[], S], count: int | None = None) -> None:
+        self.count = count or usable_cpus()
+        self._executor: Executor
+        if can_fork():
+            # What lives now is shared with the children until somebody writes to it: keep the collector off it.
+            gc.collect()
+            gc.freeze()
+            context = multiprocessing.get_context("fork")
+            barrier: _Barrier = context.Barrier(self.count)
+            self._executor = ProcessPoolExecutor(
+                self.count, context, initializer=_start_process, initargs=(make_state, barrier)
+            )
+        else:
+            barrier = threading.Barrier(self.count)
+            self._executor = ThreadPoolExecutor(
+                self.count, "limpet-worker", initializer=_start_worker, initargs=(make_state, barrier)
+            )
+        # The first task forks all workers: now, before the caller starts threads of its own.
+        self._executor.submit(_nothing).result()
+
+    def submit(self, task: Callable[Concatenate[S, P], R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """`task(state, *args)` in some worker. The task is a module-level function, its arguments plain data."""
+        try:
+            return self._executor.submit(_call, task, *args, **kwargs)
+        except BrokenProcessPool as error:
+            raise worker_died() from error
+
+    def on_each(self, task: Callable[[S], R]) -> list[R]:
+        """`task(state)` once in every worker, after all that was submitted before."""
+        futures = [self._executor.submit(_call_together, task) for _ in range(self.count)]
+        try:
+            return [future.result() for future in futures]
+        except BrokenProcessPool as error:
+            raise worker_died() from error
+
+    def close(self) -> None:
+        """Wait for the tasks in work and end the workers; tasks not begun are dropped."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def kill(self) -> None:
+        """End the workers now, whatever they are doing (threads: after their task)."""
+        children = getattr(self._executor, "_processes", None) or {}
+        for child in list(children.values()):
+            child.kill()
+        self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.kill()
+
+
+def can_fork() -> bool:
+    """Whether worker processes can be forked here. macOS can, but its system libraries do not survive it."""
+    return hasattr(os, "fork") and sys.platform != "darwin" and os.environ.get("LIMPET_THREADS") != "1"
+
+
+def usable_cpus() -> int:
+    """How many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def worker_died() -> LimpetError:
+    """The error for a worker that ended by itself."""
+    return LimpetError("a worker process died (killed, or out of memory?): the run cannot go on")
+
+
+_Barrier = threading.Barrier
+_worker = threading.local()
+
+
+def _start_process(make_state: Callable[[], object], barrier: _Barrier) -> None:
+    from limpet.format import native  # noqa: PLC0415 - heavy, and needed here only
+
+    # Ctrl-C reaches the whole process group; the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    native.die_with_parent()
+    native.keep_freed_memory()
+    gc.freeze()
+    _start_worker(make_state, barrier)
+
+
+def _start_worker(make_state: Callable[[], object], barrier: _Barrier) -> None:
+    _worker.state = make_state()
+    _worker.barrier = barrier
+
+
+def _call(task: Callable[..., R], *args: object, **kwargs: object) -> R:
+    return task(_worker.state, *args, **kwargs)
+
+
+def _call_together(task: Callable[[Any], R]) -> R:
+    # Nobody passes before every worker has one of these tasks, so each worker gets exactly one.
+    _worker.barrier.wait()
+    return task(_worker.state)
+
+
+def _nothing() -> None:
+    return
