@@ -1,0 +1,299 @@
+"""One repository in use: its key, its config, its index, its files and its blobs."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from limpet.contracts.backend import CONFIG_HANDLE, Backend, Content, FileInfo, FileKind, Handle
+from limpet.errors import BackendError, IntegrityError, MissingFileError, NoRepositoryError, RepositoryError
+from limpet.format.chunker import random_polynomial
+from limpet.format.compression import Compressor, Decompressor, Level
+from limpet.format.config import Config, decode_config, encode_config
+from limpet.format.crypto import MasterKey
+from limpet.format.kdf import KdfParameters
+from limpet.format.node import Node
+from limpet.format.pack import BlobKind
+from limpet.format.tree import decode_tree, decode_tree_fields
+from limpet.format.unpacked import decode_unpacked, encode_unpacked
+from limpet.ids import BlobId, StorageId, parse_storage_id, short
+from limpet.progress import Reporter, SilentReporter
+from limpet.repository.blob_index import BlobIndex
+from limpet.repository.blobs import BlobOpener
+from limpet.repository.keys import create_key, open_key
+from limpet.repository.locks import RepositoryLock
+from limpet.storage.cache import Cache, CacheBackend
+from limpet.storage.freeze import FreezeBackend
+
+MIB = 1024 * 1024
+VERSIONS = (1, 2)
+LATEST_VERSION = 2
+TREE_CACHE_BYTES = 32 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class RepositorySettings:
+    """How a repository is written and read; nothing of it is stored."""
+
+    compression: Level = Level.AUTO
+    pack_size_bytes: int = 16 * MIB
+    verify_before_upload: bool = True
+    cache_folder: Path | None = None
+    """Where copies of indexes, snapshots and tree packs are kept; None for no cache."""
+
+
+class Repository:
+    """An open repository. Reading is thread-safe; close it, or use it as a context manager."""
+
+    def __init__(
+        self, backend: Backend, config: Config, key: MasterKey, key_id: StorageId, settings: RepositorySettings
+    ) -> None:
+        self.config = config
+        self.key = key
+        self.key_id = key_id
+        self.settings = settings
+        self.index = BlobIndex()
+        self._index_loaded = False
+        self._freezer = FreezeBackend(_cached(backend, config, settings))
+        self.backend: Backend = self._freezer
+        self._local = threading.local()
+        self._trees = _TreeCache(TREE_CACHE_BYTES)
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(
+        cls,
+        backend: Backend,
+        password: str,
+        *,
+        version: int = LATEST_VERSION,
+        polynomial: int | None = None,
+        kdf: KdfParameters | None = None,
+        settings: RepositorySettings | None = None,
+    ) -> Self:
+        """A new repository at the backend; RepositoryError if there is one already."""
+        if version not in VERSIONS:
+            raise RepositoryError(f"repository version {version} is unknown; choose 1 or 2")
+        _refuse_existing(backend)
+        backend.create()
+        key = MasterKey.generate()
+        key_id = create_key(backend, password, key, parameters=kdf)
+        config = Config.new(version, polynomial or random_polynomial())
+        repository = cls(backend, config, key, key_id, settings or RepositorySettings())
+        repository._save_config()
+        return repository
+
+    @classmethod
+    def open(
+        cls,
+        backend: Backend,
+        password: str,
+        *,
+        key_hint: str | None = None,
+        settings: RepositorySettings | None = None,
+    ) -> Self:
+        """The repository at the backend.
+
+        NoRepositoryError where there is none, WrongPasswordError where no key opens with the password.
+        """
+        try:
+            backend.stat(CONFIG_HANDLE)
+        except MissingFileError as error:
+            raise NoRepositoryError(f"repository does not exist: unable to open config file: {error}") from error
+        opened = open_key(backend, password, hint=key_hint)
+        sealed = backend.load(CONFIG_HANDLE)
+        opener = BlobOpener(opened.master_key)
+        try:
+            config = decode_config(opener.box.open(sealed))
+        except IntegrityError as error:
+            raise IntegrityError(f"config is damaged: {error}") from error
+        if config.version not in VERSIONS:
+            raise RepositoryError(f"repository version {config.version} is not supported; this Limpet knows 1 and 2")
+        return cls(backend, config, opened.master_key, opened.key_id, settings or RepositorySettings())
+
+    def close(self) -> None:
+        """Release the backend. Idempotent."""
+        self.backend.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def lock(
+        self, *, exclusive: bool = False, retry_lock_s: float = 0.0, no_lock: bool = False
+    ) -> AbstractContextManager[object]:
+        """Hold a lock while in the context; LockedError if another's lock excludes it."""
+        if no_lock:
+            return nullcontext()
+        return RepositoryLock(self, exclusive=exclusive, retry_lock_s=retry_lock_s, freezer=self._freezer)
+
+    # -- unpacked files -----------------------------------------------------------------------------------------
+
+    def list_files(self, kind: FileKind) -> list[FileInfo]:
+        """Every stored file of the kind, by name."""
+        return sorted(self.backend.list(kind), key=lambda info: info.name)
+
+    def load_unpacked(self, kind: FileKind, file_id: StorageId) -> bytes:
+        """The JSON of a sealed index, snapshot or lock; IntegrityError if the stored bytes are not its id's."""
+        handle = Handle(kind, file_id.hex())
+        stored = self.backend.load(handle)
+        if sha256(stored).digest() != file_id:
+            # A transfer may have gone wrong once; the cache may be damaged and has been told by now.
+            stored = self.backend.load(handle)
+            if sha256(stored).digest() != file_id:
+                raise IntegrityError(f"{handle} is damaged: its bytes do not have the hash that its name says")
+        opener = self.opener()
+        try:
+            return decode_unpacked(opener.box.open(stored), self._decompressor())
+        except IntegrityError as error:
+            raise IntegrityError(f"{handle} is damaged: {error}") from error
+
+    def save_unpacked(self, kind: FileKind, json: bytes) -> StorageId:
+        """Seal and store an index, snapshot or lock; its id."""
+        plain = encode_unpacked(json, self.config.version, Compressor(self.settings.compression))
+        sealed = self.opener().box.seal(plain)
+        if self.settings.verify_before_upload:
+            again = decode_unpacked(self.opener().box.open(sealed), self._decompressor())
+            if again != json:
+                raise IntegrityError(f"{kind.value}: sealed bytes do not open to what was written; is memory damaged?")
+        file_id = StorageId(sha256(sealed).digest())
+        self.backend.save(Handle(kind, file_id.hex()), Content(memoryview(sealed), file_id))
+        return file_id
+
+    def remove_unpacked(self, kind: FileKind, file_id: StorageId) -> None:
+        """Remove a stored file."""
+        self.backend.remove(Handle(kind, file_id.hex()))
+
+    def load_index(self, reporter: Reporter | None = None) -> None:
+        """Read every index file into `index`, once. Read the snapshots you need before: a writer adds indexes first.
+
+        A damaged index file is reported, the others are used.
+        """
+        if self._index_loaded:
+            return
+        names = [info.name for info in self.list_files(FileKind.INDEX)]
+        reporter = reporter or SilentReporter()
+        with ThreadPoolExecutor(max(1, min(self.backend.properties.connections, len(names)))) as threads:
+            for name, loaded in zip(names, threads.map(self._load_index_file, names), strict=True):
+                if loaded is not None:
+                    reporter.error(loaded, during="load index", item=name)
+        self._index_loaded = True
+
+    def _load_index_file(self, name: str) -> Exception | None:
+        try:
+            self.index.add_file(self.load_unpacked(FileKind.INDEX, parse_storage_id(name)))
+        except MissingFileError:
+            return None  # merged into another since it was listed
+        except (IntegrityError, BackendError) as error:
+            return error
+        return None
+
+    # -- blobs --------------------------------------------------------------------------------------------------
+
+    def load_blob(self, kind: BlobKind, blob_id: BlobId) -> bytes:
+        """The blob's verified plaintext, from the first of its places that is sound.
+
+        RepositoryError if the index does not know it, IntegrityError if no copy of it is sound.
+        """
+        last_error: Exception | None = None
+        for location in self.index.find_all(kind, blob_id):
+            handle = Handle(FileKind.PACK, location.pack_id.hex(), is_tree_pack=kind is BlobKind.TREE)
+            try:
+                sealed = self.backend.load(handle, location.offset_bytes, location.length_bytes)
+                return self.opener().open(sealed, blob_id, location.plain_length_bytes)
+            except (IntegrityError, BackendError) as error:
+                last_error = error
+        if last_error is None:
+            raise RepositoryError(f"{kind.word} blob {blob_id.hex()} is in no index; was a pack or an index lost?")
+        raise IntegrityError(f"{kind.word} blob {short(blob_id)} cannot be read: {last_error}") from last_error
+
+    def load_tree(self, tree_id: BlobId) -> list[Node]:
+        """The nodes of a tree."""
+        return decode_tree(self._tree_bytes(tree_id))
+
+    def load_tree_fields(self, tree_id: BlobId) -> list[dict[str, Any]]:
+        """The nodes of a tree as their JSON fields: for comparing many at little cost."""
+        return decode_tree_fields(self._tree_bytes(tree_id))
+
+    def opener(self) -> BlobOpener:
+        """The calling thread's opener of sealed blobs."""
+        try:
+            opener: BlobOpener = self._local.opener
+        except AttributeError:
+            opener = self._local.opener = BlobOpener(self.key)
+        return opener
+
+    def _decompressor(self) -> Decompressor:
+        return Decompressor()
+
+    def _tree_bytes(self, tree_id: BlobId) -> bytes:
+        data = self._trees.get(tree_id)
+        if data is None:
+            data = self.load_blob(BlobKind.TREE, tree_id)
+            self._trees.put(tree_id, data)
+        return data
+
+    def _save_config(self) -> None:
+        sealed = self.opener().box.seal(encode_config(self.config))
+        self.backend.save(CONFIG_HANDLE, Content(memoryview(sealed), sha256(sealed).digest()))
+
+
+class _TreeCache:
+    """The trees read last: mount, find and diff come back to the same folders."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._trees: OrderedDict[BlobId, bytes] = OrderedDict()
+        self._free_bytes = limit_bytes
+        self._lock = threading.Lock()
+
+    def get(self, tree_id: BlobId) -> bytes | None:
+        with self._lock:
+            data = self._trees.get(tree_id)
+            if data is not None:
+                self._trees.move_to_end(tree_id)
+            return data
+
+    def put(self, tree_id: BlobId, data: bytes) -> None:
+        with self._lock:
+            if tree_id in self._trees:
+                return
+            self._trees[tree_id] = data
+            self._free_bytes -= len(data)
+            while self._free_bytes < 0:
+                _, dropped = self._trees.popitem(last=False)
+                self._free_bytes += len(dropped)
+
+
+def _cached(backend: Backend, config: Config, settings: RepositorySettings) -> Backend:
+    if settings.cache_folder is None:
+        return backend
+    return CacheBackend(backend, Cache(settings.cache_folder, config.id))
+
+
+def _refuse_existing(backend: Backend) -> None:
+    try:
+        backend.stat(CONFIG_HANDLE)
+    except MissingFileError:
+        pass
+    else:
+        raise RepositoryError(f"config file already exists: there is a repository at {backend.location}")
+    keys: Iterable[FileInfo]
+    try:
+        keys = list(backend.list(FileKind.KEY))
+    except BackendError:
+        keys = ()
+    if keys:
+        raise RepositoryError(f"{backend.location} holds keys of another repository; choose an empty location")
