@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Self
 
 from limpet.errors import IntegrityError, RepositoryError
 from limpet.format import Buffer
 from limpet.format.jsonobject import JsonObject, encode_unknown
-from limpet.ids import is_hex_id
+from limpet.ids import ID_SIZE, is_hex_id
 
 MIN_VERSION = 1
 MAX_VERSION = 2
@@ -27,6 +29,11 @@ class Config:
     id: str
     chunker_polynomial: int
     extra: Mapping[str, object] = field(default_factory=dict)  # fields of other programs, kept over a rewrite
+
+    @classmethod
+    def new(cls, version: int, chunker_polynomial: int) -> Self:
+        """The config of a new repository, with a random id."""
+        return cls(version, os.urandom(ID_SIZE).hex(), chunker_polynomial)
 
 
 def encode_config(config: Config) -> bytes:

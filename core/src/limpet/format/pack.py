@@ -137,7 +137,7 @@ def decode_header(plain: Buffer, pack_size: int | None = None) -> list[PackedBlo
 
 
 def header_length_from_trailer(trailer: Buffer, pack_size: int) -> int:
-    """The sealed header's length, as the last four bytes of a pack of `pack_size` bytes say; IntegrityError if absurd."""
+    """The sealed header's length, as the last 4 bytes of a pack of `pack_size` bytes say; IntegrityError if absurd."""
     if pack_size < MIN_FILE_SIZE or len(trailer) != TRAILER_SIZE:
         raise IntegrityError(f"pack of {pack_size} bytes is too short; the least is {MIN_FILE_SIZE}")
     length = int.from_bytes(trailer, "little")
