@@ -1,0 +1,124 @@
+"""The parent's end of the pipeline: packs are saved, then the index that names them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from limpet.contracts.backend import Content, FileKind, Handle
+from limpet.format.indexfile import encode_index
+from limpet.format.pack import BlobKind, PackedBlob
+from limpet.ids import StorageId
+from limpet.repository.repository import Repository
+from limpet.repository.sealing import FinishedPack, FreePacks
+from limpet.repository.workers import SharedBuffers
+
+INDEX_BLOBS = 50_000
+"""So many blobs make an index file full: about 8 MiB of JSON."""
+INDEX_AGE_S = 600.0
+"""An index file is written at least so often, so that an interrupted backup loses little."""
+
+
+@dataclass(slots=True)
+class StoredCounts:
+    """What a run has added: numbers of blobs, bytes before and after compression and encryption."""
+
+    data_blobs: int = 0
+    tree_blobs: int = 0
+    added_bytes: int = 0
+    packed_bytes: int = 0
+
+
+class PackStore:
+    """Saves finished packs in threads and writes index files on the way. Errors come out of `check` and `flush`."""
+
+    def __init__(self, repository: Repository, packs: SharedBuffers, free_packs: FreePacks) -> None:
+        self._repository = repository
+        self._packs = packs
+        self._free_packs = free_packs
+        self._threads = ThreadPoolExecutor(max(1, repository.backend.properties.connections), "limpet-save")
+        self._saving: set[Future[None]] = set()
+        self._unindexed: list[tuple[StorageId, list[PackedBlob]]] = []
+        self._unindexed_blobs = 0
+        self._indexed_at = time.monotonic()
+        self._lock = threading.Lock()
+        self._error: BaseException | None = None
+        self.counts = StoredCounts()
+
+    def save(self, pack: FinishedPack) -> None:
+        """Save the pack in the background; its buffer becomes free afterwards."""
+        future = self._threads.submit(self._save, pack)
+        with self._lock:
+            self._saving.add(future)
+        future.add_done_callback(self._saved)
+
+    def check(self) -> None:
+        """Raise what went wrong in the background, if anything did."""
+        if self._error is not None:
+            raise self._error
+
+    def flush(self) -> None:
+        """Wait until every pack is stored, and store the index that names the last of them."""
+        self._wait()
+        self.check()
+        self._save_index()
+
+    def abandon(self) -> None:
+        """After an error or Ctrl-C: no new packs, but those already stored get their index."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._save_index()
+
+    def close(self) -> None:
+        """End the threads."""
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def _wait(self) -> None:
+        while True:
+            with self._lock:
+                waiting = next(iter(self._saving), None)
+            if waiting is None:
+                return
+            waiting.exception()
+
+    def _saved(self, future: Future[None]) -> None:
+        if not future.cancelled() and (error := future.exception()) is not None:
+            self._error = self._error or error
+        with self._lock:
+            self._saving.discard(future)
+
+    def _save(self, pack: FinishedPack) -> None:
+        try:
+            handle = Handle(FileKind.PACK, pack.pack_id.hex(), is_tree_pack=pack.kind is BlobKind.TREE)
+            content = Content(self._packs.view(pack.buffer)[: pack.length_bytes], pack.pack_id)
+            self._repository.backend.save(handle, content)
+        finally:
+            self._free_packs.put(pack.buffer)
+        if self._remember(pack):
+            self._save_index()
+
+    def _remember(self, pack: FinishedPack) -> bool:
+        """Note a stored pack for the index; True if an index file should be written now."""
+        with self._lock:
+            self._unindexed.append((pack.pack_id, list(pack.blobs)))
+            self._unindexed_blobs += len(pack.blobs)
+            counts = self.counts
+            if pack.kind is BlobKind.DATA:
+                counts.data_blobs += len(pack.blobs)
+            else:
+                counts.tree_blobs += len(pack.blobs)
+            counts.added_bytes += sum(blob.data_length_bytes for blob in pack.blobs)
+            counts.packed_bytes += sum(blob.length_bytes for blob in pack.blobs)
+            return self._unindexed_blobs >= INDEX_BLOBS or time.monotonic() - self._indexed_at > INDEX_AGE_S
+
+    def _save_index(self) -> None:
+        with self._lock:
+            packs, self._unindexed = self._unindexed, []
+            self._unindexed_blobs = 0
+            self._indexed_at = time.monotonic()
+        if not packs:
+            return
+        self._repository.save_unpacked(FileKind.INDEX, encode_index(packs))
+        for pack_id, blobs in packs:
+            self._repository.index.add_pack(pack_id, blobs)

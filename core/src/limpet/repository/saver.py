@@ -1,0 +1,130 @@
+"""Storing many blobs at once: workers seal them into packs, the parent saves packs and index."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Future
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from limpet.format.native import ClaimTable
+from limpet.format.pack import BlobKind
+from limpet.ids import BlobId
+from limpet.repository.packing import PackStore, StoredCounts
+from limpet.repository.repository import Repository
+from limpet.repository.sealing import FinishedPack, FreePacks, Sealer, SealPlan, pack_buffer_size
+from limpet.repository.workers import SharedBuffers, Workers, can_fork, usable_cpus, worker_died
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+SPARE_PACKS = 2
+"""Pack buffers beyond one a worker and one for trees: these are on their way to the storage."""
+
+
+class BlobSaver:
+    """Stores blobs of one run. Tasks run in workers with a `Sealer`; trees are sealed by the calling thread.
+
+    Made before any thread of the caller's, for it forks.
+    """
+
+    def __init__(self, repository: Repository, *, window_count: int = 0, window_size_bytes: int = 0) -> None:
+        count = usable_cpus()
+        settings = repository.settings
+        buffers = count + 1 + SPARE_PACKS
+        self.windows = SharedBuffers(window_count, window_size_bytes)
+        packs = SharedBuffers(buffers, pack_buffer_size(settings.pack_size_bytes))
+        free_packs: FreePacks = get_context("fork").SimpleQueue() if can_fork() else queue.SimpleQueue()
+        for number in range(buffers):
+            free_packs.put(number)
+        plan = SealPlan(
+            key=repository.key,
+            compress=repository.config.version > 1,
+            level=settings.compression,
+            verify=settings.verify_before_upload,
+            pack_size_bytes=settings.pack_size_bytes,
+            index=repository.index,
+            packs=packs,
+            free_packs=free_packs,
+        )
+        claims = ClaimTable()
+        self._workers = Workers(lambda: Sealer(plan, BlobKind.DATA, claims.claim), count)
+        self._store = PackStore(repository, packs, free_packs)
+        self._new_trees: set[bytes] = set()
+        self._trees = Sealer(plan, BlobKind.TREE, self._claim_tree)
+
+    @property
+    def worker_count(self) -> int:
+        """How many tasks run at once."""
+        return self._workers.count
+
+    @property
+    def counts(self) -> StoredCounts:
+        """What has been stored so far."""
+        return self._store.counts
+
+    def submit(
+        self,
+        task: Callable[Concatenate[Sealer, P], R],
+        done: Callable[[R | None, BaseException | None], None],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """Run `task(sealer, *args)` in a worker; `done(result, error)` is called in some thread afterwards."""
+
+        def finish(future: Future[tuple[R, FinishedPack | None]]) -> None:
+            try:
+                result, pack = future.result()
+            except BrokenProcessPool:
+                done(None, worker_died())
+            except (Exception, CancelledError) as error:  # handed on to the thread that waits
+                done(None, error)
+            else:
+                if pack is not None:
+                    self._store.save(pack)
+                done(result, None)
+
+        self._workers.submit(_run, task, args, kwargs).add_done_callback(finish)
+
+    def save_tree(self, data: bytes) -> BlobId:
+        """The id of the tree blob, which is in a pack now or was known before."""
+        tree_id = self._trees.store(data)
+        if (pack := self._trees.take_full()) is not None:
+            self._store.save(pack)
+        return tree_id
+
+    def check(self) -> None:
+        """Raise what went wrong in the background, if anything did."""
+        self._store.check()
+
+    def flush(self) -> None:
+        """Finish all packs and store them and their index. No task may be in work."""
+        for pack in (*self._workers.on_each(Sealer.take), self._trees.take()):
+            if pack is not None:
+                self._store.save(pack)
+        self._store.flush()
+
+    def close(self) -> None:
+        """End workers and threads after a flush."""
+        self._workers.close()
+        self._store.close()
+
+    def abandon(self) -> None:
+        """After an error or Ctrl-C: stop at once; packs already stored get their index."""
+        self.windows.close()
+        self._workers.kill()
+        self._store.abandon()
+
+    def _claim_tree(self, tree_id: bytes) -> bool:
+        if tree_id in self._new_trees:
+            return False
+        self._new_trees.add(tree_id)
+        return True
+
+
+def _run(
+    sealer: Sealer, task: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[R, FinishedPack | None]:
+    return task(sealer, *args, **kwargs), sealer.take_full()

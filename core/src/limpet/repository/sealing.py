@@ -1,0 +1,151 @@
+"""Blobs to packs: hash, deduplicate, compress, seal, verify, append. Runs in every worker.
+
+The pack grows in memory that the parent maps too, so a finished one is handed over as a number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Protocol
+
+from limpet.errors import IntegrityError
+from limpet.format import Buffer
+from limpet.format.chunker import MAX_SIZE
+from limpet.format.compression import Compressor, Level
+from limpet.format.crypto import SEAL_OVERHEAD, Box, MasterKey
+from limpet.format.pack import ENTRY_SIZE_COMPRESSED, BlobKind, PackedBlob, encode_header
+from limpet.ids import BlobId, StorageId, short
+from limpet.repository.blob_index import BlobIndex
+from limpet.repository.blobs import BlobOpener
+from limpet.repository.workers import SharedBuffers
+
+TRAILER_SIZE = 4
+"""The sealed header's length, at the very end of a pack."""
+TASK_BYTES = MAX_SIZE
+"""A task brings at most this much plaintext, so that a pack passes its size by no more than that."""
+_ROOM = TASK_BYTES + TASK_BYTES // 128 + 64 * 1024
+"""What a task may add to a pack: its plaintext when nothing compresses, and what each blob costs on top."""
+
+
+class FreePacks(Protocol):
+    """Numbers of free pack buffers, shared by all workers (a queue of either kind)."""
+
+    def get(self) -> int:
+        """Take one; waits."""
+        ...
+
+    def put(self, item: int, /) -> None:
+        """Give one back."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SealPlan:
+    """All that sealing needs; made before the workers are forked and inherited by them."""
+
+    key: MasterKey
+    compress: bool
+    """Whether blobs are compressed: in version 2 of the format."""
+    level: Level
+    verify: bool
+    pack_size_bytes: int
+    index: BlobIndex
+    packs: SharedBuffers
+    free_packs: FreePacks
+
+
+@dataclass(frozen=True, slots=True)
+class FinishedPack:
+    """A whole pack in a shared buffer, ready to be saved."""
+
+    buffer: int
+    length_bytes: int
+    pack_id: StorageId
+    kind: BlobKind
+    blobs: Sequence[PackedBlob]
+
+
+def pack_buffer_size(pack_size_bytes: int) -> int:
+    """Bytes that a buffer needs so that a pack of the size aimed at, passed by one task, fits."""
+    return -(-(pack_size_bytes + _ROOM + SEAL_OVERHEAD + TRAILER_SIZE) // 4096) * 4096
+
+
+class Sealer:
+    """Appends blobs of one kind to its open pack. `claim` says whether a blob is ours to store."""
+
+    def __init__(self, plan: SealPlan, kind: BlobKind, claim: Callable[[bytes], bool]) -> None:
+        self._plan = plan
+        self._kind = kind
+        self._claim = claim
+        self._contains = plan.index.table.contains
+        self._compressor = Compressor(plan.level)
+        self._box = Box(plan.key)
+        self._opener = BlobOpener(plan.key)
+        self._buffer: int | None = None
+        self._view = memoryview(b"")
+        self._position = 0
+        self._blobs: list[PackedBlob] = []
+
+    def store(self, data: Buffer) -> BlobId:
+        """The blob's id; the blob is in the open pack now, or was known before."""
+        blob_id = sha256(data).digest()
+        if not self._contains(self._kind.value, blob_id) and self._claim(blob_id):
+            self._append(blob_id, data)
+        return BlobId(blob_id)
+
+    @property
+    def room_bytes(self) -> int:
+        """How much more this pack may take in this task."""
+        if self._buffer is None:
+            return self._plan.pack_size_bytes + TASK_BYTES
+        return self._plan.pack_size_bytes + TASK_BYTES - self._size
+
+    def take_full(self) -> FinishedPack | None:
+        """The open pack, finished, if it has reached the size aimed at."""
+        return self.take() if self._size >= self._plan.pack_size_bytes else None
+
+    def take(self) -> FinishedPack | None:
+        """The open pack, finished, however small; None if nothing is in it."""
+        if self._buffer is None:
+            return None
+        header = self._box.seal(encode_header(self._blobs))
+        end = self._position + len(header)
+        self._view[self._position : end] = header
+        self._view[end : end + TRAILER_SIZE] = len(header).to_bytes(TRAILER_SIZE, "little")
+        length = end + TRAILER_SIZE
+        pack_id = StorageId(sha256(self._view[:length]).digest())
+        finished = FinishedPack(self._buffer, length, pack_id, self._kind, self._blobs)
+        self._buffer, self._view, self._position, self._blobs = None, memoryview(b""), 0, []
+        return finished
+
+    @property
+    def _size(self) -> int:
+        """Bytes of the pack if it were finished now."""
+        return self._position + len(self._blobs) * ENTRY_SIZE_COMPRESSED + SEAL_OVERHEAD + TRAILER_SIZE
+
+    def _append(self, blob_id: bytes, data: Buffer) -> None:
+        if self._buffer is None:
+            self._buffer = self._plan.free_packs.get()
+            self._view = self._plan.packs.view(self._buffer)
+        plain_length = 0
+        content = data
+        if self._plan.compress:
+            content = self._compressor.compress(data)
+            plain_length = len(data)
+        start = self._position
+        length = self._box.seal_into(content, self._view[start:])
+        if self._plan.verify:
+            self._verify(self._view[start : start + length], BlobId(blob_id), plain_length)
+        self._blobs.append(PackedBlob(self._kind, BlobId(blob_id), start, length, plain_length))
+        self._position = start + length
+
+    def _verify(self, sealed: memoryview, blob_id: BlobId, plain_length: int) -> None:
+        try:
+            self._opener.open(sealed, blob_id, plain_length)
+        except IntegrityError as error:
+            raise IntegrityError(
+                f"blob {short(blob_id)} was damaged while it was compressed or encrypted, and nothing of it was "
+                f"uploaded: {error}. Test this machine's memory and processor."
+            ) from error
