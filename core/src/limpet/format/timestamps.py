@@ -1,0 +1,157 @@
+"""Times as Go's `encoding/json` writes them: RFC 3339, nanoseconds, the zone of the instant.
+
+In memory a time is integer nanoseconds since 1970 UTC: `datetime` has neither nanoseconds nor the year 0.
+Source: FORMAT.md, "JSON: ids depend on every byte"; the vectors of Go's own answers are in the tests.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from limpet.errors import IntegrityError
+
+NS_PER_S = 1_000_000_000
+_DAY_S = 86_400
+_CYCLE_S = 146_097 * _DAY_S  # the Gregorian calendar repeats every 400 years, days of the week included
+_MAX_CACHED = 1 << 16
+
+OffsetLookup = Callable[[int], int]
+"""From seconds since 1970 to the UTC offset in seconds that holds at that instant."""
+
+
+class Time(NamedTuple):
+    """An instant and the zone it was written in; `offset_s` None stands for the local zone at that instant."""
+
+    ns: int
+    offset_s: int | None = None
+
+
+def local_offset(second: int) -> int:
+    """UTC offset of the local zone at an instant, in seconds, for any instant at all."""
+    try:
+        return time.localtime(second).tm_gmtoff
+    except (OverflowError, OSError, ValueError):
+        # Beyond the C library's years only the rule that repeats every 400 years is left.
+        base = _CYCLE_S * 20 if second > 0 else -_CYCLE_S * 6
+        return time.localtime(base + second % _CYCLE_S).tm_gmtoff
+
+
+def format_time(ns: int, offset_s: int | None = None) -> str:
+    """RFC 3339 text of an instant, trailing zeros of the fraction dropped; years clamped to 0..9999.
+
+    Without an offset it is the local zone at that instant, cached by the second.
+    """
+    second, fraction_ns = divmod(ns, NS_PER_S)
+    if offset_s is None:
+        head, zone = local_second(second)
+    else:
+        head, zone = format_second(second, lambda _: offset_s)
+    return head + fraction_text(fraction_ns) + zone
+
+
+def fraction_text(fraction_ns: int) -> str:
+    """`.5` for half a second of nanoseconds, nothing for none."""
+    return f".{fraction_ns:09d}".rstrip("0") if fraction_ns else ""
+
+
+_local_seconds: dict[int, tuple[str, str]] = {}
+
+
+def local_second(second: int) -> tuple[str, str]:
+    """Date with time, and zone, of a whole second in the local zone: the two sides of the fraction. Cached."""
+    known = _local_seconds.get(second)
+    if known is None:
+        if len(_local_seconds) >= _MAX_CACHED:
+            _local_seconds.clear()
+        known = _local_seconds[second] = format_second(second, local_offset)
+    return known
+
+
+def format_second(second: int, offset_at: OffsetLookup) -> tuple[str, str]:
+    """Date with time, and zone, of a whole second in the zone that `offset_at` describes."""
+    offset_s = offset_at(second)
+    days, of_day = divmod(second + offset_s, _DAY_S)
+    year, month, day = _date_from_days(days)
+    if not 0 <= year <= 9999:
+        return format_second(_with_year(0 if year < 0 else 9999, month, day, of_day, offset_at), offset_at)
+    hour, rest = divmod(of_day, 3600)
+    minute, of_minute = divmod(rest, 60)
+    return f"{year:04d}-{month:02d}-{day:02d}T{hour:02d}:{minute:02d}:{of_minute:02d}", _zone_text(offset_s)
+
+
+def _zone_text(offset_s: int) -> str:
+    if offset_s == 0:
+        return "Z"
+    hours, minutes = divmod(abs(offset_s) // 60, 60)
+    # Go cuts the seconds first, so an offset of minus half a minute is written with a plus.
+    return f"{'-' if offset_s <= -60 else '+'}{hours:02d}:{minutes:02d}"
+
+
+def _with_year(year: int, month: int, day: int, of_day: int, offset_at: OffsetLookup) -> int:
+    """The instant with the same wall clock in another year, found as Go's `time.Date` finds it."""
+    wall = _days_from_date(year, month, day) * _DAY_S + of_day
+    guess = offset_at(wall)
+    return wall - offset_at(wall - guess) if guess else wall
+
+
+def _date_from_days(days: int) -> tuple[int, int, int]:
+    """Year, month and day of a number of days since 1970-01-01, proleptic Gregorian, any year."""
+    era, of_era = divmod(days + 719_468, 146_097)  # eras begin on 1 March, so the leap day is the last
+    year_of_era = (of_era - of_era // 1460 + of_era // 36_524 - of_era // 146_096) // 365
+    of_year = of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    shifted = (5 * of_year + 2) // 153
+    month = shifted + 3 if shifted < 10 else shifted - 9
+    return era * 400 + year_of_era + (month <= 2), month, of_year - (153 * shifted + 2) // 5 + 1
+
+
+def _days_from_date(year: int, month: int, day: int) -> int:
+    """Days since 1970-01-01; a 29 February that is not in the year is its 1 March."""
+    era, year_of_era = divmod(year - (month <= 2), 400)
+    of_year = (153 * (month - 3 if month > 2 else month + 9) + 2) // 5 + day - 1
+    return era * 146_097 + year_of_era * 365 + year_of_era // 4 - year_of_era // 100 + of_year - 719_468
+
+
+_RFC3339 = re.compile(
+    r"(([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2}))(?:\.([0-9]+))?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
+_wall_seconds: dict[str, int] = {}
+
+
+def parse_time(text: str) -> Time:
+    """The instant and offset of an RFC 3339 text; IntegrityError for what Go would not read.
+
+    Digits of the fraction beyond nanoseconds are cut off.
+    """
+    match = _RFC3339.fullmatch(text)
+    if match is None:
+        raise IntegrityError(f"not a time: {text[:40]!r}")
+    head, fraction, zone = match.group(1, 8, 9)
+    second = _wall_seconds.get(head)
+    if second is None:
+        if len(_wall_seconds) >= _MAX_CACHED:
+            _wall_seconds.clear()
+        second = _wall_seconds[head] = _wall_second(match)
+    ns = int(fraction.ljust(9, "0")[:9]) if fraction else 0
+    if zone == "Z":
+        return Time(second * NS_PER_S + ns, 0)
+    offset_s = _parse_zone(zone)
+    return Time((second - offset_s) * NS_PER_S + ns, offset_s)
+
+
+def _wall_second(match: re.Match[str]) -> int:
+    year, month, day, hour, minute, second = map(int, match.group(2, 3, 4, 5, 6, 7))
+    days = _days_from_date(year, month, day)
+    if not 1 <= month <= 12 or _date_from_days(days) != (year, month, day) or hour > 23 or minute > 59 or second > 59:
+        raise IntegrityError(f"no such date or time of day: {match.group(1)}")
+    return days * _DAY_S + hour * 3600 + minute * 60 + second
+
+
+def _parse_zone(zone: str) -> int:
+    hours, minutes = int(zone[1:3]), int(zone[4:6])
+    if hours > 23 or minutes > 59:
+        raise IntegrityError(f"no such time zone offset: {zone}")
+    offset_s = hours * 3600 + minutes * 60
+    return -offset_s if zone[0] == "-" else offset_s
