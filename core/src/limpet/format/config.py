@@ -10,6 +10,7 @@ from typing import Self
 
 from limpet.errors import IntegrityError, RepositoryError
 from limpet.format import Buffer
+from limpet.format.gojson import JsonValue
 from limpet.format.jsonobject import JsonObject, encode_unknown
 from limpet.ids import ID_SIZE, is_hex_id
 
@@ -28,7 +29,7 @@ class Config:
     version: int
     id: str
     chunker_polynomial: int
-    extra: Mapping[str, object] = field(default_factory=dict)  # fields of other programs, kept over a rewrite
+    extra: Mapping[str, JsonValue] = field(default_factory=dict)  # fields of other programs, kept over a rewrite
 
     @classmethod
     def new(cls, version: int, chunker_polynomial: int) -> Self:

@@ -10,14 +10,16 @@ import orjson
 
 from limpet.errors import IntegrityError
 from limpet.format import Buffer
+from limpet.format.gojson import JsonValue, json_string, json_value
 
 
-def parse_json(json: Buffer, what: str) -> object:
+def parse_json(json: Buffer, what: str) -> JsonValue:
     """The value; IntegrityError naming `what` ("config", ...) if it is no JSON."""
     try:
-        return orjson.loads(json)
+        value: JsonValue = orjson.loads(json)
     except orjson.JSONDecodeError as error:
         raise IntegrityError(f"{what} is not valid JSON: {error.msg}") from error
+    return value
 
 
 class JsonObject:
@@ -28,7 +30,7 @@ class JsonObject:
     def __init__(self, value: object, what: str) -> None:
         if not isinstance(value, dict):
             raise IntegrityError(f"{what} is not a JSON object")
-        self.fields: dict[str, object] = value
+        self.fields: dict[str, JsonValue] = value
         self.what = what
 
     @classmethod
@@ -64,7 +66,7 @@ class JsonObject:
         except (binascii.Error, ValueError) as error:
             raise self._wrong(name, "base64") from error
 
-    def unknown(self, known: Iterable[str]) -> dict[str, object]:
+    def unknown(self, known: Iterable[str]) -> dict[str, JsonValue]:
         """The fields that are none of `known`, in their order."""
         names = frozenset(known)
         return {name: value for name, value in self.fields.items() if name not in names}
@@ -82,6 +84,6 @@ class JsonObject:
         return IntegrityError(f"{self.what}: field {name!r} is not {expected}")
 
 
-def encode_unknown(fields: Mapping[str, object]) -> bytes:
+def encode_unknown(fields: Mapping[str, JsonValue]) -> bytes:
     """`,"name":value` for each field, to follow the known fields; values keep their meaning, not their spacing."""
-    return b"".join(b"," + orjson.dumps(name) + b":" + orjson.dumps(value) for name, value in fields.items())
+    return b"".join(b",%b:%b" % (json_string(name), json_value(value)) for name, value in fields.items())
