@@ -1,0 +1,23 @@
+"""The core's own commands: one module each, imported when the command is asked for."""
+
+from __future__ import annotations
+
+COMMANDS = {
+    "backup": "Create a new backup of files and/or directories",
+    "cache": "Operate on local cache directories",
+    "cat": "Print internal objects to stdout",
+    "check": "Check the repository for errors",
+    "dump": "Print a backed-up file to stdout, or a folder as an archive",
+    "init": "Initialize a new repository",
+    "key": "Manage keys (passwords)",
+    "list": "List objects in the repository",
+    "ls": "List files in a snapshot",
+    "plugin": "List and describe the installed plugins",
+    "restore": "Extract the data from a snapshot",
+    "snapshots": "List all snapshots",
+    "unlock": "Remove locks other processes created",
+    "version": "Print version information",
+}
+"""Name and one line of help: the list of commands is shown without importing any."""
+
+NEEDS_NO_PASSWORD = frozenset({"cache", "plugin", "version"})

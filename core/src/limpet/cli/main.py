@@ -1,0 +1,150 @@
+"""The entry point: runs one command and turns whatever happens into restic's exit code and one line of text."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from types import FrameType
+
+import click
+
+from limpet.cli.exits import EXIT_BROKEN_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, CommandExit
+from limpet.cli.group import CommandHelp, RootGroup, prepare
+from limpet.cli.json_output import encode_json
+from limpet.cli.session import Session
+from limpet.errors import LimpetError, LockedError
+
+UNLOCK_HINT = "the `unlock` command can be used to remove stale locks"
+SIGNALS_BEFORE_ABANDONING = 3
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; the exit code. The installed script hands it to `sys.exit`."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    session = Session()
+    _catch_signals()
+    try:
+        session.load_environment()
+        exit_code = _run(session, arguments)
+        session.terminal.flush()
+    except BrokenPipeError:
+        return _end_on_broken_pipe()
+    except BaseException as error:
+        try:
+            return _report(session, error)
+        except BrokenPipeError:
+            return _end_on_broken_pipe()
+    finally:
+        session.close()
+    return exit_code
+
+
+def root_command() -> RootGroup:
+    """A fresh root of the command tree."""
+    root = RootGroup(
+        "limpet",
+        help="Limpet backs up files and other data into encrypted, deduplicated repositories in restic's format.",
+        no_args_is_help=True,
+        context_settings={"help_option_names": ["-h", "--help"], "obj": None},
+    )
+    prepare(root)
+    root.add_command(_help_command())
+    return root
+
+
+def _run(session: Session, arguments: list[str]) -> int:
+    try:
+        result = root_command().main(arguments, prog_name="limpet", standalone_mode=False, obj=session)
+    except CommandHelp as wanted:
+        session.terminal.print(wanted.ctx.get_help())
+        return 0
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _help_command() -> click.Command:
+    @click.command("help", help="Explain a command.", add_help_option=False)
+    @click.argument("names", nargs=-1)
+    @click.pass_context
+    def show(ctx: click.Context, names: tuple[str, ...]) -> None:
+        shown = ctx.find_root()
+        for name in names:
+            command = shown.command.get_command(shown, name) if isinstance(shown.command, click.Group) else None
+            if command is None:
+                raise CommandExit(EXIT_FAILED, f"unknown help topic: {' '.join(names)}")
+            shown = click.Context(command, shown, info_name=name)
+        ctx.obj.terminal.print(shown.get_help())
+
+    return show
+
+
+def _report(session: Session, error: BaseException) -> int:
+    """Tell of the error as restic would, and give its exit code."""
+    exit_code, message = _explain(error)
+    if session.options.debug and not isinstance(error, CommandExit | KeyboardInterrupt | click.Abort):
+        import traceback  # noqa: PLC0415  # only wanted here
+
+        session.terminal.error("".join(traceback.format_exception(error)))
+    if session.options.json and message:
+        session.terminal.error(encode_json({"message_type": "exit_error", "code": exit_code, "message": message}))
+    elif message:
+        session.terminal.error(message)
+    return exit_code
+
+
+def _explain(error: BaseException) -> tuple[int, str]:
+    """The exit code and the lines for the user."""
+    exit_code, message = EXIT_FAILED, f"Fatal: unexpected {type(error).__name__}: {error} (--debug shows where)"
+    match error:
+        case CommandExit():
+            exit_code, message = error.exit_code, str(error)
+        case KeyboardInterrupt() | click.Abort():
+            exit_code, message = EXIT_INTERRUPTED, "interrupted"
+        case LockedError():
+            exit_code, message = error.exit_code, f"{error}\n{UNLOCK_HINT}"
+        case LimpetError():
+            exit_code, message = error.exit_code, f"Fatal: {error}"
+        case click.ClickException():
+            message = f"Fatal: {error.format_message()}"
+        case SystemExit():
+            exit_code, message = (error.code if isinstance(error.code, int) else EXIT_FAILED), ""
+        case MemoryError():
+            message = "Fatal: out of memory"
+        case OSError():
+            message = f"Fatal: {error}"
+    return exit_code, message
+
+
+def _catch_signals() -> None:
+    """SIGINT and SIGTERM end the run once, cleanly; further ones are ignored, and the third ends it at once."""
+    owner = os.getpid()
+    received = 0
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        nonlocal received
+        if os.getpid() != owner:  # a forked worker: its parent tells it when to end
+            return
+        received += 1
+        if received == 1:
+            os.write(2, f"\rsignal {signal.strsignal(number)} received, cleaning up\n".lower().encode())
+            raise KeyboardInterrupt
+        if received >= SIGNALS_BEFORE_ABANDONING:
+            os._exit(EXIT_INTERRUPTED)
+
+    try:
+        signal.signal(signal.SIGINT, interrupt)
+        signal.signal(signal.SIGTERM, interrupt)
+    except ValueError:  # not in the main thread: whoever runs us there has handlers of its own
+        return
+
+
+def _end_on_broken_pipe() -> int:
+    """Nobody reads our output any more: end quietly, and let nothing be written at exit either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return EXIT_BROKEN_PIPE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,221 @@
+"""One run of the command line: its options, its reporter, and how its repository is opened.
+
+A command takes it with `@pass_session` as its first argument.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from limpet.cli.json_output import encode_json
+from limpet.cli.options import GlobalOptions
+from limpet.cli.terminal import Terminal
+from limpet.cli.text_file import read_text_file
+from limpet.errors import UsageError, WrongPasswordError
+
+if TYPE_CHECKING:
+    from limpet.cli.render import CommandReporter
+    from limpet.contracts.backend import Backend
+    from limpet.repository.repository import Repository, RepositorySettings
+
+PASSWORD_TRIES = 3
+
+
+class Session:
+    """The run's options and what follows from them. Nothing is read or opened before it is asked for."""
+
+    def __init__(self) -> None:
+        self.options = GlobalOptions()
+        self.terminal = Terminal()
+        self._reporter: CommandReporter | None = None
+        self._closing = ExitStack()
+
+    def load_environment(self) -> None:
+        """Take over what the environment says; UsageError where it makes no sense."""
+        self.options = GlobalOptions.from_environment()
+
+    def close(self) -> None:
+        """Close every repository that was opened, and take the progress bar off the screen. Idempotent."""
+        self._closing.close()
+
+    # -- output -------------------------------------------------------------------------------------------------
+
+    @property
+    def json(self) -> bool:
+        """Whether documents are wanted instead of text."""
+        return self.options.json
+
+    @property
+    def quiet(self) -> bool:
+        """Whether only results and errors are wanted."""
+        return self.options.verbosity == 0
+
+    @property
+    def verbose(self) -> int:
+        """0 normally, 1 with -v, 2 with -vv."""
+        return max(0, self.options.verbosity - 1)
+
+    @property
+    def reporter(self) -> CommandReporter:
+        """Renders what operations report: text, JSON lines or (almost) nothing."""
+        if self._reporter is None:
+            from limpet.cli.render import make_reporter  # noqa: PLC0415  # `limpet version` needs none
+
+            self._reporter = make_reporter(self.terminal, self.options)
+            self._closing.callback(self._reporter.end)
+        return self._reporter
+
+    def print(self, text: str) -> None:
+        """A result: shown even with --quiet."""
+        self.terminal.print(text)
+
+    def say(self, text: str) -> None:
+        """Something good to know: not shown with --quiet or --json."""
+        if not self.quiet and not self.json:
+            self.terminal.print(text)
+
+    def print_json(self, document: object, *, indent: int | None = None) -> None:
+        """A result as one JSON document."""
+        self.terminal.print(encode_json(document, indent=indent))
+
+    # -- the repository -----------------------------------------------------------------------------------------
+
+    @property
+    def no_lock(self) -> bool:
+        """Whether commands that only read go without a lock."""
+        return self.options.no_lock
+
+    @property
+    def retry_lock_s(self) -> float:
+        """How long to wait for another's lock to go away."""
+        return self.options.retry_lock
+
+    def location(self) -> str:
+        """Where the repository is; UsageError if that is not said, or said twice."""
+        return location_of(self.options)
+
+    def repository(self) -> Repository:
+        """The repository, opened with the password; closed at the end of the run."""
+        return self._open(self.options, "PASSWORD", "enter password for repository: ")
+
+    @contextmanager
+    def locked_repository(self, *, exclusive: bool = False, writes: bool = False) -> Iterator[Repository]:
+        """The repository while a lock is held. Without `writes`, --no-lock is honoured."""
+        repository = self.repository()
+        with repository.lock(
+            exclusive=exclusive, retry_lock_s=self.retry_lock_s, no_lock=self.no_lock and not (writes or exclusive)
+        ):
+            yield repository
+
+    def secondary_repository(self, options: GlobalOptions, variable: str) -> Repository:
+        """Another repository, named by its own options; its password may come from its own variable."""
+        return self._open(options, variable, "enter password for source repository: ")
+
+    def backend(self, options: GlobalOptions | None = None) -> Backend:
+        """The repository's storage, with rate limits and retries; closed at the end of the run."""
+        from limpet import registry  # noqa: PLC0415  # brings stevedore
+
+        options = options or self.options
+        backend = registry.open_backend(location_of(options), options.extended())
+        self._closing.callback(backend.close)
+        if options.limit_upload or options.limit_download:
+            from limpet.storage.limit import LimitBackend  # noqa: PLC0415
+
+            backend = LimitBackend(
+                backend,
+                upload_bps=options.limit_upload << 10 or None,
+                download_bps=options.limit_download << 10 or None,
+            )
+        from limpet.storage.retry import RetryBackend  # noqa: PLC0415
+
+        return RetryBackend(backend, reporter=self.reporter)
+
+    def settings(self) -> RepositorySettings:
+        """How the repository is read and written, as the options say."""
+        from limpet.format.compression import Level  # noqa: PLC0415  # brings zstandard
+        from limpet.repository.repository import RepositorySettings  # noqa: PLC0415
+
+        return RepositorySettings(
+            compression=Level(self.options.compression),
+            pack_size_bytes=self.options.pack_size_bytes,
+            verify_before_upload=not self.options.no_extra_verify,
+            cache_folder=None if self.options.no_cache else cache_folder(self.options),
+        )
+
+    def _open(self, options: GlobalOptions, variable: str, prompt: str) -> Repository:
+        from limpet.cli.password import ask_password, given_password, wanted_password  # noqa: PLC0415
+        from limpet.repository.repository import Repository  # noqa: PLC0415
+
+        settings = self.settings()
+        given = given_password(options, variable)
+        location_of(options)
+        asks = self.terminal.input_is_terminal and not given and not options.insecure_no_password
+        backend = self.backend(options)
+        for tries_left in reversed(range(PASSWORD_TRIES if asks else 1)):
+            try:
+                password = wanted_password(
+                    options, given or self._password_of_hook(backend), lambda: ask_password(self.terminal, prompt)
+                )
+                repository = Repository.open(backend, password, key_hint=options.key_hint, settings=settings)
+                break
+            except (WrongPasswordError, UsageError) as error:
+                if not tries_left:
+                    raise
+                self.terminal.error(f"{error}. Try again")
+        self._closing.callback(repository.close)
+        self._tell_opened(repository)
+        return repository
+
+    def _password_of_hook(self, backend: Backend) -> str | None:
+        if self.options.insecure_no_password:
+            return None
+        from limpet import registry  # noqa: PLC0415
+
+        return registry.hooks(self.options.extended()).hook.limpet_password(location=backend.location)
+
+    def _tell_opened(self, repository: Repository) -> None:
+        if self.terminal.output_is_terminal:
+            version = repository.config.version
+            extra = f", compression level {self.options.compression}" if version > 1 else ""
+            self.say(f"repository {repository.config.id[:8]} opened (version {version}{extra})")
+
+
+def location_of(options: GlobalOptions) -> str:
+    """Where the repository is by --repo or --repository-file; UsageError if that is not said, or said twice."""
+    if not options.repo and not options.repository_file:
+        raise UsageError("Please specify repository location (-r or --repository-file)")
+    if options.repo and options.repository_file:
+        raise UsageError("Options -r and --repository-file are mutually exclusive, please specify only one")
+    return options.repo or read_text_file(options.repository_file or "")
+
+
+def cache_folder(options: GlobalOptions) -> Path:
+    """The folder of all caches: --cache-dir, its variable, or the user's cache folder."""
+    if options.cache_dir:
+        return Path(options.cache_dir)
+    import platformdirs  # noqa: PLC0415  # only where a cache is used
+
+    return Path(platformdirs.user_cache_dir("limpet", appauthor=False))
+
+
+def without_password(options: GlobalOptions, **changes: object) -> GlobalOptions:
+    """The options for another repository: no location, password or hint is taken over."""
+    cleared = {
+        "repo": None,
+        "repository_file": None,
+        "password_file": None,
+        "password_command": None,
+        "key_hint": None,
+        "insecure_no_password": False,
+    }
+    return replace(options, **{**cleared, **changes})  # type: ignore[arg-type]
+
+
+pass_session = click.make_pass_decorator(Session)
+__all__: Sequence[str] = ["Session", "cache_folder", "location_of", "pass_session", "without_password"]
