@@ -62,3 +62,7 @@ class SourceError(LimpetError):
 
 class PluginError(LimpetError):
     """A plugin is missing, broken or built for another contract version."""
+
+
+class HookError(LimpetError):
+    """A hook failed, and its option `on_error` says that the run fails with it."""

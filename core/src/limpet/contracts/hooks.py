@@ -1,17 +1,19 @@
 """The hooks of a run, in the order in which they are called. Read it like a manual.
 
-A hook plugin is a class registered in the entry-point group `limpet.hooks`. It is built once a run with its
-options, and implements any of these with `@hookimpl`. A hook that raises fails the run, or only warns where
-its option `on_error` says `warn`; it is never silent.
+A hook plugin is a class derived from `Hook`, registered in the entry-point group `limpet.hooks`. It is built
+once a run with its options, and implements any of these with `@hookimpl`. A hook that raises fails the run, or
+only warns where its option `on_error` says `warn`; it is never silent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import pluggy
 
+from limpet.contracts.options import Option, Options
 from limpet.contracts.source import StatLike
 from limpet.progress import Progress
 
@@ -20,6 +22,23 @@ PROJECT = "limpet"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
+
+ON_ERROR = Option(
+    "on_error",
+    "what happens when the hook fails: `fail` ends the run with its error, `warn` only tells",
+    default="fail",
+)
+"""Every hook has this option; one that declares it itself may choose another default."""
+
+
+class Hook:
+    """Base of a hook plugin. It implements any method of `HookSpecs`, marked with `@hookimpl`."""
+
+    contract_version: ClassVar[int] = HOOK_CONTRACT
+    options: ClassVar[Sequence[Option]] = ()
+
+    def __init__(self, options: Options) -> None:
+        self.settings = options
 
 
 @dataclass(frozen=True, slots=True)

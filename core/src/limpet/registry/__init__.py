@@ -1,0 +1,15 @@
+"""Plugins by name: what is installed, one of them loaded alone, its options read, its contract checked."""
+
+from limpet.registry.kinds import PluginKind
+from limpet.registry.loading import is_installed, names
+from limpet.registry.location import Location, redact
+from limpet.registry.opening import (
+    backend,
+    backend_location,
+    command,
+    open_backend,
+    parse_options,
+    source,
+    source_argument,
+    source_options,
+)

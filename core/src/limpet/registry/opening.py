@@ -1,0 +1,100 @@
+"""A backend, a source or a command ready for use: found by name, its options read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, cast
+
+from limpet.contracts.options import Option, OptionValue
+from limpet.errors import LimpetError, PluginError, UsageError
+from limpet.registry.kinds import PluginKind
+from limpet.registry.loading import aliases, is_installed, load, names
+from limpet.registry.location import PATH, Location, redact, split_argument, split_location
+from limpet.registry.option_values import option_values, parse_assignments
+
+if TYPE_CHECKING:
+    import click
+
+    from limpet.contracts.backend import Backend
+    from limpet.contracts.source import Source
+
+
+def backend(scheme: str) -> type[Backend]:
+    """The backend class for locations of this scheme; errors as `load`."""
+    return cast("type[Backend]", load(PluginKind.BACKEND, scheme))
+
+
+def source(scheme: str) -> type[Source]:
+    """The source class for arguments of this scheme; errors as `load`."""
+    return cast("type[Source]", load(PluginKind.SOURCE, scheme))
+
+
+def command(name: str) -> click.Command:
+    """The click command of the plugin called `name`; errors as `load`."""
+    plugin = load(PluginKind.COMMAND, name)
+    try:
+        made: click.Command = plugin.click_command()  # type: ignore[attr-defined]
+    except Exception as error:
+        raise PluginError(f"command plugin {name!r} failed: {type(error).__name__}: {error}") from error
+    return made
+
+
+def backend_location(location: str) -> Location:
+    """What `location` names: the scheme of an installed backend and the rest. Errors as `split_location`."""
+    return split_location(location, lambda scheme: is_installed(PluginKind.BACKEND, scheme))
+
+
+def source_argument(argument: str) -> Location:
+    """What one argument of a backup names: an installed source's scheme and the rest, or a path."""
+    return split_argument(argument, lambda scheme: is_installed(PluginKind.SOURCE, scheme))
+
+
+def open_backend(location: str, options: Mapping[str, str] | None = None) -> Backend:
+    """The backend at the location, opened with those of the given options that are its own.
+
+    `options` are values by full name (`{"s3.region": "eu"}`). UsageError for an unknown scheme or option,
+    PluginError for a plugin that is broken; no message holds the location's secrets.
+    """
+    parsed = backend_location(location)
+    plugin = backend(parsed.scheme)
+    values = plugin_options(PluginKind.BACKEND, parsed.scheme, plugin.options, options or {})
+    try:
+        return plugin.open(parsed.rest, values)
+    except LimpetError:
+        raise
+    except Exception as error:
+        reason = str(error).replace(parsed.rest, redact(parsed.rest)) or "no reason given"
+        raise PluginError(
+            f"backend plugin {parsed.scheme!r} could not open {parsed}: {type(error).__name__}: {reason}"
+        ) from error
+
+
+def source_options(scheme: str, options: Mapping[str, str] | None = None) -> dict[str, OptionValue]:
+    """The values a source of this scheme is opened with, from full names, the environment and the defaults."""
+    return plugin_options(PluginKind.SOURCE, scheme, source(scheme).options, options or {})
+
+
+def plugin_options(
+    kind: PluginKind, name: str, declared: Sequence[Option], options: Mapping[str, str]
+) -> dict[str, OptionValue]:
+    """The values of one plugin's options; every name it is registered under may be the prefix."""
+    own_names = aliases(kind, name)
+    # Its own name before the role it fills: that is the one people type and messages show.
+    return option_values(sorted(own_names, key=lambda alias: (alias == PATH, alias)), declared, options)
+
+
+def parse_options(assignments: Sequence[str]) -> dict[str, str]:
+    """`-o` arguments by full name, each for a plugin that is installed.
+
+    UsageError for a bad form and for a prefix that no plugin has: a typing mistake must not pass unseen.
+    """
+    given = parse_assignments(assignments)
+    if given:
+        known = {name for kind in PluginKind for name in names(kind)}
+        for key in given:
+            prefix = key.partition(".")[0]
+            if prefix not in known:
+                raise UsageError(
+                    f"option {key!r}: no plugin is called {prefix!r} (installed: {', '.join(sorted(known))})"
+                )
+    return given
