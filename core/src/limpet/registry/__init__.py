@@ -7,6 +7,7 @@ from limpet.registry.opening import (
     backend,
     backend_location,
     command,
+    hooks,
     open_backend,
     parse_options,
     source,

@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     import click
 
     from limpet.contracts.backend import Backend
+    from limpet.contracts.hooks import RunInfo
     from limpet.contracts.source import Source
+    from limpet.progress import Reporter
+    from limpet.registry.hook_calls import HookCaller
 
 
 def backend(scheme: str) -> type[Backend]:
@@ -98,3 +101,16 @@ def parse_options(assignments: Sequence[str]) -> dict[str, str]:
                     f"option {key!r}: no plugin is called {prefix!r} (installed: {', '.join(sorted(known))})"
                 )
     return given
+
+
+def hooks(
+    options: Mapping[str, str] | None = None,
+    enabled: Sequence[str] = (),
+    *,
+    run: RunInfo | None = None,
+    reporter: Reporter | None = None,
+) -> HookCaller:
+    """The hooks of a run, built and ready to be called; see `limpet.registry.hook_calls` for which they are."""
+    from limpet.registry import hook_calls  # noqa: PLC0415  # brings pluggy
+
+    return hook_calls.hooks(options, enabled, run=run, reporter=reporter)

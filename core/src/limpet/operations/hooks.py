@@ -1,0 +1,58 @@
+"""What an operation asks of the hooks of its run; without any, nothing happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+from limpet.contracts.hooks import RunResult, SnapshotDraft
+from limpet.contracts.source import StatLike
+from limpet.progress import Reporter
+
+
+class RunHooks(Protocol):
+    """The hooks of one run. Each call raises HookError where a hook fails and its `on_error` is not `warn`."""
+
+    def started(self) -> None:
+        """The run is about to do its work."""
+
+    def prepared(self, paths: Sequence[str]) -> AbstractContextManager[Sequence[str]]:
+        """Inside it, the paths to read instead of `paths`, in their order; released whatever happens."""
+
+    @property
+    def excludes(self) -> Callable[[bytes, StatLike], bool] | None:
+        """Whether a path stays out, as `Selection.rejected_by_hook` wants it; None if no hook cares."""
+
+    def snapshot_saving(self, draft: SnapshotDraft) -> None:
+        """The snapshot is about to be saved; hooks may change the draft."""
+
+    def watching(self, reporter: Reporter) -> Reporter:
+        """A reporter that also tells the hooks of the progress, every few seconds."""
+
+    def ended(self, result: RunResult) -> None:
+        """The run is over: `limpet_run_finished` for the exit codes 0 and 3, else `limpet_run_failed`."""
+
+
+class NoHooks:
+    """The hooks of a run that has none; the default of the library API."""
+
+    def started(self) -> None:
+        return
+
+    @contextmanager
+    def prepared(self, paths: Sequence[str]) -> Iterator[Sequence[str]]:
+        yield paths
+
+    @property
+    def excludes(self) -> Callable[[bytes, StatLike], bool] | None:
+        return None
+
+    def snapshot_saving(self, draft: SnapshotDraft) -> None:
+        return
+
+    def watching(self, reporter: Reporter) -> Reporter:
+        return reporter
+
+    def ended(self, result: RunResult) -> None:
+        return

@@ -1,0 +1,219 @@
+"""The hooks of one run: built by name, called through pluggy, each failure handled as its options say.
+
+A hook takes part in a run if it is named: by `--hook NAME`, in LIMPET_HOOKS (names with commas between), or by
+any option of its own (`-o NAME.option=value`). Nothing else turns a hook on, and being installed never does.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pluggy
+
+from limpet.contracts.hooks import ON_ERROR, PROJECT, Hook, HookSpecs, RunInfo, RunResult, SnapshotDraft
+from limpet.contracts.source import StatLike
+from limpet.errors import HookError, PluginError, UsageError
+from limpet.progress import Progress, Reporter, SilentReporter
+from limpet.registry.hook_progress import WatchedReporter
+from limpet.registry.kinds import PluginKind
+from limpet.registry.listing import declared_options
+from limpet.registry.loading import aliases, load, names
+from limpet.registry.option_values import option_values
+
+HOOKS_VARIABLE = "LIMPET_HOOKS"
+_WORDS = ("fail", "warn")
+_GOOD_EXIT_CODES = (0, 3)
+
+_TOLD_IN_ANY_CASE = frozenset({"limpet_source_release", "limpet_run_finished", "limpet_run_failed"})
+"""Calls that clean up: every hook gets them, whatever happened in the one before."""
+
+
+def hooks(
+    options: Mapping[str, str] | None = None,
+    enabled: Sequence[str] = (),
+    *,
+    run: RunInfo | None = None,
+    reporter: Reporter | None = None,
+    environ: Mapping[str, str] | None = None,
+) -> HookCaller:
+    """The hooks of a run: those `enabled` by name and those that `options` or the environment name.
+
+    UsageError for a name or an option that does not exist, PluginError for a hook that is broken.
+    """
+    environ = os.environ if environ is None else environ
+    options = options or {}
+    caller = HookCaller(run or RunInfo("", ""), reporter or SilentReporter())
+    for name in _enabled(options, enabled, environ):
+        plugin = cast(type[Hook], load(PluginKind.HOOK, name))
+        values = option_values(
+            aliases(PluginKind.HOOK, name), declared_options(PluginKind.HOOK, plugin), options, environ
+        )
+        if values[ON_ERROR.name] not in _WORDS:
+            raise UsageError(f"option {name}.{ON_ERROR.name}: {values[ON_ERROR.name]!r} is neither fail nor warn")
+        try:
+            hook = plugin(values)
+        except UsageError:
+            raise
+        except Exception as error:
+            raise PluginError(f"hook plugin {name!r} failed to start: {type(error).__name__}: {error}") from error
+        caller.add(name, hook, only_warns=values[ON_ERROR.name] == "warn")
+    return caller
+
+
+def _enabled(options: Mapping[str, str], enabled: Sequence[str], environ: Mapping[str, str]) -> Sequence[str]:
+    by_environment = [name.strip() for name in environ.get(HOOKS_VARIABLE, "").split(",") if name.strip()]
+    prefixes = {key.partition(".")[0] for key in options}
+    # Which hooks are installed is only looked up where an option could be a hook's.
+    by_option = [name for name in names(PluginKind.HOOK) if name in prefixes] if prefixes else []
+    return list(dict.fromkeys([*enabled, *by_environment, *by_option]))
+
+
+class HookCaller:
+    """Calls the hooks of one run, in the order in which they were named. Fulfils `operations.hooks.RunHooks`."""
+
+    def __init__(self, run: RunInfo, reporter: Reporter) -> None:
+        self.run = run
+        self.names: list[str] = []
+        self._reporter = reporter
+        self._manager = pluggy.PluginManager(PROJECT)
+        self._manager.add_hookspecs(HookSpecs)
+        self._held_back: list[HookError] = []
+
+    def add(self, name: str, hook: Hook, *, only_warns: bool = False) -> None:
+        """Have `hook` take part under its name; PluginError if it implements what is no hook."""
+        guarded = SimpleNamespace()
+        for attribute in dir(hook):
+            method = getattr(hook, attribute)
+            if self._manager.parse_hookimpl_opts(hook, attribute) is not None:
+                setattr(guarded, attribute, self._guard(name, attribute, method, only_warns))
+        try:
+            self._manager.register(guarded, name)
+            self._manager.check_pending()
+        except pluggy.PluginValidationError as error:
+            reason = str(error).splitlines()[-1].partition(" in plugin ")[0]
+            raise PluginError(f"hook plugin {name!r} cannot be used: {reason}") from error
+        self.names.append(name)
+
+    def password(self, location: str) -> str | None:
+        """The password that the first hook to know one gives; None if none does."""
+        return cast("str | None", self._call("limpet_password", location=location))
+
+    def started(self) -> None:
+        """Tell that the run is about to do its work; HookError stops it."""
+        self._call("limpet_run_started", run=self.run)
+
+    @contextmanager
+    def prepared(self, paths: Sequence[str]) -> Iterator[Sequence[str]]:
+        """Inside it, the paths to read instead of `paths`. Every path is released, also if preparing it failed."""
+        begun: list[str] = []
+        try:
+            read_from = []
+            for path in paths:
+                begun.append(path)
+                read_from.append(self._prepare(path))
+            yield read_from
+        except BaseException:
+            self._release(begun)
+            # The first error is the one to tell; a failed clean-up still has to be seen.
+            for error in self._take_held_back():
+                self._reporter.warning(str(error))
+            raise
+        self._release(begun)
+        self._raise_held_back()
+
+    @property
+    def excludes(self) -> Callable[[bytes, StatLike], bool] | None:
+        """Whether any hook leaves a path out; None if no hook wants to be asked."""
+        ask = self._manager.hook.limpet_path_excluded
+        if not ask.get_hookimpls():
+            return None
+        return lambda path, stat: any(ask(path=path, stat=stat))
+
+    def snapshot_saving(self, draft: SnapshotDraft) -> None:
+        """Let hooks change the tags and the description of the snapshot about to be saved."""
+        self._call("limpet_snapshot_saving", run=self.run, draft=draft)
+
+    def watching(self, reporter: Reporter) -> Reporter:
+        """`reporter`, or one around it that tells the hooks of the progress where one wants to know."""
+        if not self._manager.hook.limpet_progress.get_hookimpls():
+            return reporter
+        return WatchedReporter(reporter, self._progress)
+
+    def ended(self, result: RunResult) -> None:
+        """Tell how the run ended; HookError for a hook that fails at it, or failed to take the progress."""
+        if not self.names:
+            return
+        name = "limpet_run_finished" if result.exit_code in _GOOD_EXIT_CODES else "limpet_run_failed"
+        self._call(name, run=self.run, result=result)
+        self._raise_held_back()
+
+    def _prepare(self, path: str) -> str:
+        answers = self._call("limpet_source_prepare", run=self.run, path=path) if self.names else []
+        different = sorted(set(answers))
+        if len(different) > 1:
+            raise HookError(f"hooks disagree about what to read instead of {path}: {', '.join(different)}")
+        return different[0] if different else path
+
+    def _release(self, paths: Sequence[str]) -> None:
+        for path in reversed(paths) if self.names else ():
+            self._call("limpet_source_release", run=self.run, path=path)
+
+    def _progress(self, progress: Progress) -> None:
+        try:
+            self._call("limpet_progress", run=self.run, progress=progress)
+        except HookError as error:  # In the watcher's thread: told when the run ends.
+            if not self._held_back:
+                self._held_back.append(error)
+
+    def _call(self, call: str, **arguments: object) -> Any:
+        try:
+            return getattr(self._manager.hook, call)(**arguments)
+        except (HookError, KeyboardInterrupt):
+            raise
+        except Exception as error:  # Out of a wrapper, whose failure cannot be laid at one hook's door.
+            raise HookError(f"a hook failed at {_words(call)}: {error}") from error
+
+    def _guard(self, name: str, call: str, method: Callable[..., Any], only_warns: bool) -> Callable[..., Any]:
+        if inspect.isgeneratorfunction(method):
+            return method
+
+        @functools.wraps(method)  # pluggy reads the signature and the marks through it
+        def guarded(*arguments: object) -> Any:
+            try:
+                return method(*arguments)
+            except Exception as error:
+                failure = HookError(f"hook {name} failed at {_words(call)}: {_reason(error)}")
+                if only_warns:
+                    self._reporter.warning(str(failure))
+                    return None
+                if call in _TOLD_IN_ANY_CASE:
+                    self._held_back.append(failure)
+                    return None
+                raise failure from error
+
+        return guarded
+
+    def _take_held_back(self) -> Sequence[HookError]:
+        errors, self._held_back = self._held_back, []
+        return errors
+
+    def _raise_held_back(self) -> None:
+        errors = self._take_held_back()
+        for error in errors[1:]:
+            self._reporter.warning(str(error))
+        if errors:
+            raise errors[0]
+
+
+def _words(call: str) -> str:
+    return call.removeprefix("limpet_").replace("_", " ")
+
+
+def _reason(error: Exception) -> str:
+    return str(error) or type(error).__name__
