@@ -38,6 +38,7 @@ _PERMANENT = {
 class LocalBackend(Backend):
     """Files below one folder, laid out as restic's local backend does (packs in `data/xx/`)."""
 
+    contract_version: ClassVar[int] = 1
     options: ClassVar[Sequence[Option]] = (
         Option("connections", "how many files are read and written at once", type="integer", default=2),
     )
