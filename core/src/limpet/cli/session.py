@@ -177,7 +177,7 @@ class Session:
             return None
         from limpet import registry  # noqa: PLC0415
 
-        return registry.hooks(self.options.extended()).hook.limpet_password(location=backend.location)
+        return registry.hooks(self.options.extended()).password(backend.location)
 
     def _tell_opened(self, repository: Repository) -> None:
         if self.terminal.output_is_terminal:
