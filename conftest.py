@@ -12,7 +12,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-
 from limpet.testing.restic import Restic
 
 ROOT = Path(__file__).parent
