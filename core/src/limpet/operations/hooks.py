@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from limpet.contracts.hooks import RunResult, SnapshotDraft
-from limpet.contracts.source import StatLike
-from limpet.progress import Reporter
+if TYPE_CHECKING:  # A run without hooks does not load pluggy.
+    from limpet.contracts.hooks import RunResult, SnapshotDraft
+    from limpet.contracts.source import StatLike
+    from limpet.progress import Reporter
 
 
 class RunHooks(Protocol):
     """The hooks of one run. Each call raises HookError where a hook fails and its `on_error` is not `warn`."""
+
+    def password(self, location: str) -> str | None:
+        """The repository's password, from the first hook that knows it."""
 
     def started(self) -> None:
         """The run is about to do its work."""
@@ -36,6 +40,9 @@ class RunHooks(Protocol):
 
 class NoHooks:
     """The hooks of a run that has none; the default of the library API."""
+
+    def password(self, location: str) -> str | None:
+        return None
 
     def started(self) -> None:
         return

@@ -1,14 +1,9 @@
-"""The hooks of one run: built by name, called through pluggy, each failure handled as its options say.
-
-A hook takes part in a run if it is named: by `--hook NAME`, in LIMPET_HOOKS (names with commas between), or by
-any option of its own (`-o NAME.option=value`). Nothing else turns a hook on, and being installed never does.
-"""
+"""The hooks of one run: built by name, called through pluggy, each failure handled as its options say."""
 
 from __future__ import annotations
 
 import functools
 import inspect
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -23,10 +18,9 @@ from limpet.progress import Progress, Reporter, SilentReporter
 from limpet.registry.hook_progress import WatchedReporter
 from limpet.registry.kinds import PluginKind
 from limpet.registry.listing import declared_options
-from limpet.registry.loading import aliases, load, names
+from limpet.registry.loading import aliases, load
 from limpet.registry.option_values import option_values
 
-HOOKS_VARIABLE = "LIMPET_HOOKS"
 _WORDS = ("fail", "warn")
 _GOOD_EXIT_CODES = (0, 3)
 
@@ -34,26 +28,17 @@ _TOLD_IN_ANY_CASE = frozenset({"limpet_source_release", "limpet_run_finished", "
 """Calls that clean up: every hook gets them, whatever happened in the one before."""
 
 
-def hooks(
-    options: Mapping[str, str] | None = None,
-    enabled: Sequence[str] = (),
-    *,
-    run: RunInfo | None = None,
-    reporter: Reporter | None = None,
-    environ: Mapping[str, str] | None = None,
+def build_hooks(
+    enabled: Sequence[str], options: Mapping[str, str], *, run: RunInfo | None, reporter: Reporter | None
 ) -> HookCaller:
-    """The hooks of a run: those `enabled` by name and those that `options` or the environment name.
+    """The hooks called `enabled`, each with those of the given options that are its own.
 
     UsageError for a name or an option that does not exist, PluginError for a hook that is broken.
     """
-    environ = os.environ if environ is None else environ
-    options = options or {}
     caller = HookCaller(run or RunInfo("", ""), reporter or SilentReporter())
-    for name in _enabled(options, enabled, environ):
+    for name in enabled:
         plugin = cast(type[Hook], load(PluginKind.HOOK, name))
-        values = option_values(
-            aliases(PluginKind.HOOK, name), declared_options(PluginKind.HOOK, plugin), options, environ
-        )
+        values = option_values(aliases(PluginKind.HOOK, name), declared_options(PluginKind.HOOK, plugin), options)
         if values[ON_ERROR.name] not in _WORDS:
             raise UsageError(f"option {name}.{ON_ERROR.name}: {values[ON_ERROR.name]!r} is neither fail nor warn")
         try:
@@ -64,14 +49,6 @@ def hooks(
             raise PluginError(f"hook plugin {name!r} failed to start: {type(error).__name__}: {error}") from error
         caller.add(name, hook, only_warns=values[ON_ERROR.name] == "warn")
     return caller
-
-
-def _enabled(options: Mapping[str, str], enabled: Sequence[str], environ: Mapping[str, str]) -> Sequence[str]:
-    by_environment = [name.strip() for name in environ.get(HOOKS_VARIABLE, "").split(",") if name.strip()]
-    prefixes = {key.partition(".")[0] for key in options}
-    # Which hooks are installed is only looked up where an option could be a hook's.
-    by_option = [name for name in names(PluginKind.HOOK) if name in prefixes] if prefixes else []
-    return list(dict.fromkeys([*enabled, *by_environment, *by_option]))
 
 
 class HookCaller:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from limpet.contracts.options import Option, OptionValue
 from limpet.errors import LimpetError, PluginError, UsageError
+from limpet.operations.hooks import NoHooks, RunHooks
 from limpet.registry.kinds import PluginKind
 from limpet.registry.loading import aliases, is_installed, load, names
 from limpet.registry.location import PATH, Location, redact, split_argument, split_location
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from limpet.contracts.hooks import RunInfo
     from limpet.contracts.source import Source
     from limpet.progress import Reporter
-    from limpet.registry.hook_calls import HookCaller
+
+HOOKS_VARIABLE = "LIMPET_HOOKS"
 
 
 def backend(scheme: str) -> type[Backend]:
@@ -109,8 +112,19 @@ def hooks(
     *,
     run: RunInfo | None = None,
     reporter: Reporter | None = None,
-) -> HookCaller:
-    """The hooks of a run, built and ready to be called; see `limpet.registry.hook_calls` for which they are."""
-    from limpet.registry import hook_calls  # noqa: PLC0415  # brings pluggy
+) -> RunHooks:
+    """The hooks of a run, built and ready to be called; errors as `build_hooks`.
 
-    return hook_calls.hooks(options, enabled, run=run, reporter=reporter)
+    A hook takes part if it is named: in `enabled` (`--hook NAME`), in LIMPET_HOOKS (names with commas between),
+    or by any option of its own (`-o NAME.option=value`). Being installed alone turns no hook on.
+    """
+    options = options or {}
+    by_environment = [name.strip() for name in os.environ.get(HOOKS_VARIABLE, "").split(",") if name.strip()]
+    prefixes = {key.partition(".")[0] for key in options}
+    by_option = [name for name in names(PluginKind.HOOK) if name in prefixes] if prefixes else []
+    wanted = list(dict.fromkeys([*enabled, *by_environment, *by_option]))
+    if not wanted:
+        return NoHooks()
+    from limpet.registry.hook_calls import build_hooks  # noqa: PLC0415  # brings pluggy
+
+    return build_hooks(wanted, options, run=run, reporter=reporter)
