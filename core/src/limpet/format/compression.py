@@ -68,6 +68,8 @@ class Decompressor:
         stated = _stated_size(data)
         if stated not in (plain_length, None) or plain_length > len(data) * _MAX_EXPANSION:
             raise IntegrityError(f"compressed data does not hold the {plain_length} bytes that it should")
+        if stated == 0:
+            return self._decompress_empty(data)
         try:
             plain = self._zstd.decompress(data, max_output_size=plain_length, allow_extra_data=False)
         except zstandard.ZstdError as error:
@@ -84,6 +86,17 @@ class Decompressor:
                 raise IntegrityError(f"compressed data claims {stated} bytes, more than the limit of {limit_bytes}")
             return self.decompress(data, stated)
         return self._decompress_growing(data, min(limit_bytes, len(data) * _MAX_EXPANSION))
+
+    def _decompress_empty(self, data: Buffer) -> bytes:
+        # zstandard believes a stated size of 0 without looking at the rest of the frame.
+        stream = self._zstd.decompressobj()
+        try:
+            plain = stream.decompress(data)
+        except zstandard.ZstdError as error:
+            raise IntegrityError(f"compressed data is damaged: {error}") from error
+        if plain or not stream.eof or stream.unused_data:
+            raise IntegrityError("compressed data is not the empty frame that it says it is")
+        return plain
 
     def _decompress_growing(self, data: Buffer, limit_bytes: int) -> bytes:
         # A frame may leave out its size (streaming writers do), and then zstd wants the room beforehand: try with more
