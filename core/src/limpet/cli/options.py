@@ -53,6 +53,7 @@ class GlobalOptions:
     insecure_tls: bool = False
     http_user_agent: str | None = None
     stuck_request_timeout: float = 300.0
+    hook: list[str] = field(default_factory=list)
     debug: bool = False
 
     @classmethod
@@ -82,18 +83,6 @@ class GlobalOptions:
                 f"{MAX_PACK_SIZE_MIB} MiB"
             )
         return mebibytes << 20
-
-    def extended(self) -> dict[str, str]:
-        """`-o key=value` by lower-case key; UsageError for an empty key or two values of one key."""
-        pairs: dict[str, str] = {}
-        for text in self.option:
-            key, _, value = text.partition("=")
-            key, value = key.strip().lower(), value.strip()
-            if not key:
-                raise UsageError("empty key is not a valid option")
-            if pairs.setdefault(key, value) != value:
-                raise UsageError(f"key {key!r} present more than once")
-        return pairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +225,9 @@ _DECLARATIONS: Mapping[str, _Declared] = {
         "duration after which to retry stuck requests (default: 5m)",
         "duration",
         metavar="duration",
+    ),
+    "hook": _Declared(
+        ["--hook"], "have this hook take part in the run (can be specified multiple times)", "list", metavar="name"
     ),
     "debug": _Declared(["--debug"], "show the traceback of an error", "flag", variable="DEBUG"),
 }

@@ -5,6 +5,8 @@ A command takes it with `@pass_session` as its first argument.
 
 from __future__ import annotations
 
+import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -22,6 +24,8 @@ from limpet.errors import UsageError, WrongPasswordError
 if TYPE_CHECKING:
     from limpet.cli.render import CommandReporter
     from limpet.contracts.backend import Backend
+    from limpet.contracts.hooks import RunInfo
+    from limpet.operations.hooks import RunHooks
     from limpet.repository.repository import Repository, RepositorySettings
 
 PASSWORD_TRIES = 3
@@ -34,6 +38,7 @@ class Session:
         self.options = GlobalOptions()
         self.terminal = Terminal()
         self._reporter: CommandReporter | None = None
+        self._hooks: RunHooks | None = None
         self._closing = ExitStack()
 
     def load_environment(self) -> None:
@@ -117,12 +122,32 @@ class Session:
         """Another repository, named by its own options; its password may come from its own variable."""
         return self._open(options, variable, "enter password for source repository: ")
 
+    def hooks(self) -> RunHooks:
+        """The hooks that take part in this run, built once: those of --hook, LIMPET_HOOKS and -o."""
+        if self._hooks is None:
+            from limpet import registry  # noqa: PLC0415  # brings stevedore
+
+            given = registry.parse_options(self.options.option)
+            self._hooks = registry.hooks(given, self.options.hook, run=self._run_info(), reporter=self.reporter)
+        return self._hooks
+
+    def _run_info(self) -> RunInfo:
+        from limpet import registry  # noqa: PLC0415
+        from limpet.contracts.hooks import RunInfo  # noqa: PLC0415
+
+        return RunInfo(
+            command=click.get_current_context().command_path.partition(" ")[2],
+            location=registry.redact(self.location()),
+            arguments=sys.argv[1:],
+            hostname=socket.gethostname(),
+        )
+
     def backend(self, options: GlobalOptions | None = None) -> Backend:
         """The repository's storage, with rate limits and retries; closed at the end of the run."""
         from limpet import registry  # noqa: PLC0415  # brings stevedore
 
         options = options or self.options
-        backend = registry.open_backend(location_of(options), options.extended())
+        backend = registry.open_backend(location_of(options), registry.parse_options(options.option))
         self._closing.callback(backend.close)
         if options.limit_upload or options.limit_download:
             from limpet.storage.limit import LimitBackend  # noqa: PLC0415
@@ -160,7 +185,9 @@ class Session:
         for tries_left in reversed(range(PASSWORD_TRIES if asks else 1)):
             try:
                 password = wanted_password(
-                    options, given or self._password_of_hook(backend), lambda: ask_password(self.terminal, prompt)
+                    options,
+                    given or self._password_of_hook(options, backend),
+                    lambda: ask_password(self.terminal, prompt),
                 )
                 repository = Repository.open(backend, password, key_hint=options.key_hint, settings=settings)
                 break
@@ -172,12 +199,8 @@ class Session:
         self._tell_opened(repository)
         return repository
 
-    def _password_of_hook(self, backend: Backend) -> str | None:
-        if self.options.insecure_no_password:
-            return None
-        from limpet import registry  # noqa: PLC0415
-
-        return registry.hooks(self.options.extended()).password(backend.location)
+    def _password_of_hook(self, options: GlobalOptions, backend: Backend) -> str | None:
+        return None if options.insecure_no_password else self.hooks().password(backend.location)
 
     def _tell_opened(self, repository: Repository) -> None:
         if self.terminal.output_is_terminal:

@@ -1,0 +1,60 @@
+"""The options that select snapshots: --host, --tag and --path, as every command of restic has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from limpet.cli.environment import environment
+from limpet.cli.parameters import TAG_LIST
+
+if TYPE_CHECKING:
+    from limpet.repository.snapshots import SnapshotFilter
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+def snapshot_filter_options(*, single: bool = False, host_shorthand: bool = True) -> Callable[[Command], Command]:
+    """A decorator that adds --host/-H, --tag and --path as `host`, `tag` and `path`.
+
+    With `single` the help says that they only count for `latest`.
+    """
+    when = ', when snapshot ID "latest" is given' if single else ""
+
+    def decorate(command: Command) -> Command:
+        flags = ["-H", "--host"] if host_shorthand else ["--host"]
+        click.option(
+            "--path",
+            multiple=True,
+            metavar="path",
+            help=f"only consider snapshots including this (absolute) path{when}"
+            " (can be specified multiple times, snapshots must include all specified paths)",
+        )(command)
+        click.option(
+            "--tag",
+            multiple=True,
+            type=TAG_LIST,
+            help=f"only consider snapshots including tag[,tag,...]{when} (can be specified multiple times)",
+        )(command)
+        click.option(
+            *flags,
+            multiple=True,
+            metavar="host",
+            help=f"only consider snapshots for this host{when} (can be specified multiple times, "
+            "use empty string to unset default value) (default: $LIMPET_HOST or $RESTIC_HOST)",
+        )(command)
+        return command
+
+    return decorate
+
+
+def snapshot_filter(host: Sequence[str], tag: Sequence[Sequence[str]], path: Sequence[str]) -> SnapshotFilter:
+    """The filter that the three options ask for; the host's default comes from the environment."""
+    from limpet.repository.snapshots import SnapshotFilter  # noqa: PLC0415  # only where snapshots are read
+
+    hosts = list(host)
+    if not hosts and (default := environment("HOST")):
+        hosts = [default]
+    return SnapshotFilter([] if hosts == [""] else hosts, tag, path)

@@ -1,0 +1,81 @@
+"""Everything below a tree, depth first, and single entries by their path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from limpet.errors import LimpetError, RepositoryError
+from limpet.format.node import Node, NodeType
+from limpet.ids import BlobId
+from limpet.repository.repository import Repository
+
+OnTreeError = Callable[[bytes, LimpetError], None]
+"""Told of a folder whose tree cannot be read, and why; the walk goes on beside it."""
+
+
+@dataclass(frozen=True, slots=True)
+class FoundNode:
+    """An entry by its path; the root folder has a tree but no node."""
+
+    path: bytes
+    node: Node | None
+    tree_id: BlobId | None
+
+
+def walk(
+    repository: Repository,
+    tree_id: BlobId,
+    *,
+    root: bytes = b"/",
+    descend: Callable[[bytes, Node], bool] | None = None,
+    on_error: OnTreeError | None = None,
+) -> Iterator[tuple[bytes, Node]]:
+    """Path and node of everything below the tree, each folder before what is in it, by raw name.
+
+    `descend` is asked for each folder after it was yielded whether to go into it. Without `on_error` a tree that
+    cannot be read raises.
+    """
+    # A stack of our own: a path may be thousands of folders deep.
+    stack = [(root.rstrip(b"/") + b"/", iter(_load(repository, root, tree_id, on_error)))]
+    while stack:
+        folder, nodes = stack[-1]
+        node = next(nodes, None)
+        if node is None:
+            stack.pop()
+            continue
+        path = folder + node.name
+        yield path, node
+        if node.type is NodeType.DIR and (descend is None or descend(path, node)):
+            stack.append((path + b"/", iter(_load(repository, path, node.subtree, on_error))))
+
+
+def find_node(repository: Repository, tree_id: BlobId, path: bytes) -> FoundNode:
+    """The entry at the path inside the tree; RepositoryError if there is none. `b"/"` is the tree itself."""
+    found = FoundNode(b"/", None, tree_id)
+    for name in path.split(b"/"):
+        if name in {b"", b"."}:
+            continue
+        if found.tree_id is None:
+            raise RepositoryError(f"path {_text(found.path)} is no folder, so there is no {_text(path)}")
+        node = next((node for node in repository.load_tree(found.tree_id) if node.name == name), None)
+        if node is None:
+            raise RepositoryError(f"path {_text(path)} not found in the snapshot")
+        found = FoundNode(found.path.rstrip(b"/") + b"/" + name, node, node.subtree)
+    return found
+
+
+def _load(repository: Repository, path: bytes, tree_id: BlobId | None, on_error: OnTreeError | None) -> list[Node]:
+    try:
+        if tree_id is None:
+            raise RepositoryError(f"folder {_text(path)} has no tree")
+        return repository.load_tree(tree_id)
+    except LimpetError as error:
+        if on_error is None:
+            raise
+        on_error(path, error)
+        return []
+
+
+def _text(path: bytes) -> str:
+    return path.decode("utf-8", "backslashreplace")
