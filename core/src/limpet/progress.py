@@ -65,11 +65,16 @@ class Reporter(Protocol):
     def wants_items(self) -> bool:
         """Whether `item` should be called at all: it costs on the hot path."""
 
+    @property
+    def wants_totals(self) -> bool:
+        """Whether anybody sees how much is still to come: counting it beforehand costs a walk of its own."""
+
 
 class SilentReporter:
     """Tells nothing; the default of the library API."""
 
     wants_items = False
+    wants_totals = False
 
     def begin(self, progress: Progress) -> None:
         return

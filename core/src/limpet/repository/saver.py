@@ -46,6 +46,7 @@ class BlobSaver:
             verify=settings.verify_before_upload,
             pack_size_bytes=settings.pack_size_bytes,
             index=repository.index,
+            windows=self.windows,
             packs=packs,
             free_packs=free_packs,
         )

@@ -14,19 +14,28 @@ from limpet.errors import IntegrityError
 from limpet.format import Buffer
 from limpet.format.chunker import MAX_SIZE
 from limpet.format.compression import Compressor, Level
-from limpet.format.crypto import SEAL_OVERHEAD, Box, MasterKey
-from limpet.format.pack import ENTRY_SIZE_COMPRESSED, BlobKind, PackedBlob, encode_header
+from limpet.format.crypto import Box, MasterKey
+from limpet.format.pack import (
+    COMPRESSED_ENTRY_SIZE,
+    HEADER_OVERHEAD,
+    MAX_HEADER_ENTRIES,
+    TRAILER_SIZE,
+    BlobKind,
+    PackedBlob,
+    encode_header,
+    encode_trailer,
+)
 from limpet.ids import BlobId, StorageId, short
 from limpet.repository.blob_index import BlobIndex
 from limpet.repository.blobs import BlobOpener
 from limpet.repository.workers import SharedBuffers
 
-TRAILER_SIZE = 4
-"""The sealed header's length, at the very end of a pack."""
 TASK_BYTES = MAX_SIZE
 """A task brings at most this much plaintext, so that a pack passes its size by no more than that."""
 _ROOM = TASK_BYTES + TASK_BYTES // 128 + 64 * 1024
 """What a task may add to a pack: its plaintext when nothing compresses, and what each blob costs on top."""
+TASK_BLOBS = 1024
+"""A task brings at most so many blobs."""
 
 
 class FreePacks(Protocol):
@@ -52,6 +61,8 @@ class SealPlan:
     verify: bool
     pack_size_bytes: int
     index: BlobIndex
+    windows: SharedBuffers
+    """Buffers with file content that the parent has read."""
     packs: SharedBuffers
     free_packs: FreePacks
 
@@ -69,11 +80,14 @@ class FinishedPack:
 
 def pack_buffer_size(pack_size_bytes: int) -> int:
     """Bytes that a buffer needs so that a pack of the size aimed at, passed by one task, fits."""
-    return -(-(pack_size_bytes + _ROOM + SEAL_OVERHEAD + TRAILER_SIZE) // 4096) * 4096
+    return -(-(pack_size_bytes + _ROOM + HEADER_OVERHEAD) // 4096) * 4096
 
 
 class Sealer:
-    """Appends blobs of one kind to its open pack. `claim` says whether a blob is ours to store."""
+    """Appends blobs of one kind to its open pack. `claim` says whether a blob is ours to store.
+
+    `added_bytes` and `stored_bytes` count what was new: plaintext, and the same sealed.
+    """
 
     def __init__(self, plan: SealPlan, kind: BlobKind, claim: Callable[[bytes], bool]) -> None:
         self._plan = plan
@@ -87,6 +101,8 @@ class Sealer:
         self._view = memoryview(b"")
         self._position = 0
         self._blobs: list[PackedBlob] = []
+        self.added_bytes = 0
+        self.stored_bytes = 0
 
     def store(self, data: Buffer) -> BlobId:
         """The blob's id; the blob is in the open pack now, or was known before."""
@@ -94,6 +110,10 @@ class Sealer:
         if not self._contains(self._kind.value, blob_id) and self._claim(blob_id):
             self._append(blob_id, data)
         return BlobId(blob_id)
+
+    def window(self, number: int) -> memoryview:
+        """A buffer with file content that the parent has read."""
+        return self._plan.windows.view(number)
 
     @property
     def room_bytes(self) -> int:
@@ -104,7 +124,8 @@ class Sealer:
 
     def take_full(self) -> FinishedPack | None:
         """The open pack, finished, if it has reached the size aimed at."""
-        return self.take() if self._size >= self._plan.pack_size_bytes else None
+        full = self._size >= self._plan.pack_size_bytes or len(self._blobs) + TASK_BLOBS > MAX_HEADER_ENTRIES
+        return self.take() if full else None
 
     def take(self) -> FinishedPack | None:
         """The open pack, finished, however small; None if nothing is in it."""
@@ -113,7 +134,7 @@ class Sealer:
         header = self._box.seal(encode_header(self._blobs))
         end = self._position + len(header)
         self._view[self._position : end] = header
-        self._view[end : end + TRAILER_SIZE] = len(header).to_bytes(TRAILER_SIZE, "little")
+        self._view[end : end + TRAILER_SIZE] = encode_trailer(len(header))
         length = end + TRAILER_SIZE
         pack_id = StorageId(sha256(self._view[:length]).digest())
         finished = FinishedPack(self._buffer, length, pack_id, self._kind, self._blobs)
@@ -123,7 +144,7 @@ class Sealer:
     @property
     def _size(self) -> int:
         """Bytes of the pack if it were finished now."""
-        return self._position + len(self._blobs) * ENTRY_SIZE_COMPRESSED + SEAL_OVERHEAD + TRAILER_SIZE
+        return self._position + len(self._blobs) * COMPRESSED_ENTRY_SIZE + HEADER_OVERHEAD
 
     def _append(self, blob_id: bytes, data: Buffer) -> None:
         if self._buffer is None:
@@ -140,6 +161,8 @@ class Sealer:
             self._verify(self._view[start : start + length], BlobId(blob_id), plain_length)
         self._blobs.append(PackedBlob(self._kind, BlobId(blob_id), start, length, plain_length))
         self._position = start + length
+        self.added_bytes += len(data)
+        self.stored_bytes += length
 
     def _verify(self, sealed: memoryview, blob_id: BlobId, plain_length: int) -> None:
         try:

@@ -1,0 +1,115 @@
+"""What the parent snapshot knows of a folder: whether an entry is unchanged since."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from limpet import filesystem
+from limpet.contracts.source import StatLike
+from limpet.errors import IntegrityError, LimpetError
+from limpet.format.gojson import unquote_name
+from limpet.format.filemode import go_mode_from_stat
+from limpet.format.node import decode_node
+from limpet.format.pack import BlobKind
+from limpet.format.timestamps import format_time, parse_time
+from limpet.ids import BlobId
+from limpet.repository.repository import Repository
+
+Fields = Mapping[str, Any]
+"""A node of the parent as its JSON fields."""
+
+
+class Comparer:
+    """Compares what is on disk with the parent's nodes."""
+
+    def __init__(
+        self, repository: Repository, *, ignore_inode: bool = False, ignore_ctime: bool = False, with_atime: bool = False
+    ) -> None:
+        self._repository = repository
+        self._contains = repository.index.table.contains
+        self._check_inode = not ignore_inode
+        self._check_ctime = not (ignore_inode or ignore_ctime)
+        self._with_atime = with_atime
+
+    def folder(self, tree_id: BlobId | None) -> tuple[dict[bytes, Fields], LimpetError | None]:
+        """The parent's nodes of a folder by raw name; empty, with the error, if its tree cannot be read."""
+        if tree_id is None:
+            return {}, None
+        try:
+            nodes = self._repository.load_tree_fields(tree_id)
+            return {_raw_name(node["name"]): node for node in nodes}, None
+        except LimpetError as error:
+            return {}, error
+        except (KeyError, TypeError, ValueError) as error:
+            return {}, IntegrityError(f"tree {tree_id.hex()} is damaged: {error!r}")
+
+    def content(self, status: StatLike, old: Fields) -> list[BlobId] | None:
+        """The file's chunks as in the parent; None if it must be read.
+
+        All chunks are in the index still (restic issue 2571).
+        """
+        if (
+            old.get("type") != "file"
+            or old.get("size", 0) != status.st_size
+            or (self._check_inode and old.get("inode") != status.st_ino)
+            or not _same_time(old.get("mtime"), status.st_mtime_ns)
+            or (self._check_ctime and not _same_time(old.get("ctime"), status.st_ctime_ns))
+        ):
+            return None
+        try:
+            content = [BlobId(bytes.fromhex(text)) for text in old.get("content") or ()]
+        except (TypeError, ValueError):
+            return None
+        contains = self._contains
+        data = BlobKind.DATA.value
+        return content if all(contains(data, blob_id) for blob_id in content) else None
+
+    def same_metadata(self, status: StatLike, old: Fields) -> bool:
+        """Whether a node written now would be the old one, given that times and size are the same.
+
+        Attributes count as the same where the time of the last change is.
+        """
+        mode = status.st_mode
+        uid = status.st_uid
+        gid = status.st_gid
+        return (
+            self._check_ctime
+            and not self._with_atime
+            and old.get("mode", 0) == go_mode_from_stat(mode)
+            and old.get("uid") == uid
+            and old.get("gid") == gid
+            and old.get("inode", 0) == status.st_ino
+            and old.get("user", "") == filesystem.user_name(uid)
+            and old.get("group", "") == filesystem.group_name(gid)
+            and old.get("atime") == old.get("mtime")
+            and (old.get("type") == "dir" or _same_links(status, old))
+        )
+
+    def same_times(self, status: StatLike, old: Fields) -> bool:
+        """Whether modification and change times are those of the old node."""
+        return _same_time(old.get("mtime"), status.st_mtime_ns) and _same_time(old.get("ctime"), status.st_ctime_ns)
+
+
+def attributes(old: Fields) -> list[tuple[bytes, bytes]]:
+    """The extended attributes of a parent's node."""
+    return decode_node(old).extended_attributes if old.get("extended_attributes") else []
+
+
+def _same_links(status: StatLike, old: Fields) -> bool:
+    links = status.st_nlink
+    return bool(old.get("links", 0) == links and old.get("device_id", 0) == (status.st_dev if links > 1 else 0))
+
+
+def _same_time(text: object, ns: int) -> bool:
+    if text == format_time(ns):
+        return True
+    # The same instant may have been written in another zone.
+    try:
+        return isinstance(text, str) and parse_time(text).ns == ns
+    except IntegrityError:
+        return False
+
+
+def _raw_name(text: str) -> bytes:
+    return unquote_name(text) if "\\" in text else text.encode()

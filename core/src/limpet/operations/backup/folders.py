@@ -1,0 +1,149 @@
+"""Folders on their way to become trees: a folder is done when its last entry is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from limpet import filesystem
+from limpet.contracts.source import StatLike
+from limpet.format.gojson import quote_name
+from limpet.format.statnode import node_json
+from limpet.format.tree import encode_tree
+from limpet.ids import BlobId
+from limpet.operations.backup.compare import Comparer, Fields, attributes
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """An entry whose node would be written as it is in the parent: encoded only if the folder has to be."""
+
+    name: bytes
+    status: StatLike
+    old: Fields
+    content: Sequence[BlobId] | None = None
+    subtree: BlobId | None = None
+
+
+Slot = bytes | Unchanged | None
+"""An entry's node; None until it is done, and for good if it cannot be saved."""
+
+
+@dataclass(slots=True)
+class FolderInWork:
+    """One folder: a slot for each entry, in the order of their names."""
+
+    path: bytes
+    name: bytes
+    status: StatLike
+    parent: FolderInWork | None
+    slot: int
+    """Which of the parent's slots is this folder's."""
+    xattrs: Callable[[], Sequence[tuple[bytes, bytes]]] = tuple
+    old_fields: Fields | None = None
+    old_tree: BlobId | None = None
+    old_count: int = -1
+    """How many entries the parent's tree has; -1 without one."""
+    slots: list[Slot] = field(default_factory=list)
+    pending: int = 0
+    added: int = 0
+    stored: int = 0
+
+
+class FolderFinisher:
+    """Turns finished folders into trees, upwards until one still waits for an entry."""
+
+    def __init__(
+        self,
+        comparer: Comparer,
+        save_tree: Callable[[bytes], BlobId],
+        finished: Callable[[FolderInWork, BlobId], None],
+        *,
+        with_atime: bool,
+    ) -> None:
+        self._comparer = comparer
+        self._save_tree = save_tree
+        self._finished = finished
+        self._with_atime = with_atime
+
+    def settle(self, folder: FolderInWork, slot: int, node: Slot) -> None:
+        """One entry of the folder is done; None leaves it out."""
+        folder.slots[slot] = node
+        self.release(folder)
+
+    def release(self, folder: FolderInWork) -> None:
+        """One thing less to wait for in the folder."""
+        current: FolderInWork | None = folder
+        while current is not None:
+            current.pending -= 1
+            if current.pending:
+                return
+            current = self._finish(current)
+
+    def _finish(self, folder: FolderInWork) -> FolderInWork | None:
+        """Save the folder's tree and put its node into the parent, which is returned."""
+        tree_id = self._tree(folder)
+        self._finished(folder, tree_id)
+        folder.slots = []
+        if folder.parent is not None:
+            folder.parent.slots[folder.slot] = self._node(folder, tree_id)
+        return folder.parent
+
+    def _tree(self, folder: FolderInWork) -> BlobId:
+        slots = folder.slots
+        if (
+            folder.old_tree is not None
+            and len(slots) == folder.old_count
+            and all(slot.__class__ is Unchanged for slot in slots)
+        ):
+            return folder.old_tree
+        return self._save_tree(encode_tree([self._encoded(slot) for slot in slots if slot is not None]))
+
+    def _encoded(self, slot: Slot) -> bytes:
+        if isinstance(slot, Unchanged):
+            return self.node(
+                slot.name,
+                slot.status,
+                xattrs=attributes(slot.old),  # setting one would have changed the ctime
+                content=slot.content,
+                subtree=slot.subtree,
+            )
+        assert slot is not None
+        return slot
+
+    def node(
+        self,
+        name: bytes,
+        status: StatLike,
+        *,
+        xattrs: Sequence[tuple[bytes, bytes]] = (),
+        size: int | None = None,
+        content: Sequence[BlobId] | None = None,
+        subtree: BlobId | None = None,
+        link_target: bytes | None = None,
+    ) -> bytes:
+        """The JSON of a node."""
+        return node_json(
+            quote_name(name),
+            status,
+            user=filesystem.user_name(status.st_uid),
+            group=filesystem.group_name(status.st_gid),
+            size=size,
+            content=content,
+            subtree=subtree,
+            link_target=link_target,
+            xattrs=xattrs,
+            atime_ns=status.st_atime_ns if self._with_atime else None,
+        )
+
+    def _node(self, folder: FolderInWork, tree_id: BlobId) -> Slot:
+        old = folder.old_fields
+        if (
+            old is not None
+            and folder.old_tree == tree_id
+            and self._comparer.same_times(folder.status, old)
+            and self._comparer.same_metadata(folder.status, old)
+        ):
+            return Unchanged(folder.name, folder.status, old, subtree=tree_id)
+        return self.node(folder.name, folder.status, xattrs=folder.xattrs(), subtree=tree_id)
+
