@@ -1,0 +1,57 @@
+"""The base of every backend around a backend: all calls pass through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Self
+
+from limpet.contracts.backend import Backend, Content, FileInfo, FileKind, Handle
+from limpet.contracts.options import Options
+from limpet.errors import UsageError
+
+
+class WrappingBackend(Backend):
+    """Does what `inner` does; a subclass overrides the calls it is about."""
+
+    def __init__(self, inner: Backend) -> None:
+        self.inner = inner
+        self.properties = inner.properties
+
+    @classmethod
+    def open(cls, location: str, options: Options) -> Self:
+        """UsageError always: a wrapper is put around an open backend, it has no location of its own."""
+        raise UsageError(f"{cls.__name__} wraps another backend and cannot be opened by itself")
+
+    @property
+    def location(self) -> str:
+        return self.inner.location
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.inner!r})"
+
+    def create(self) -> None:
+        self.inner.create()
+
+    def save(self, handle: Handle, content: Content) -> None:
+        self.inner.save(handle, content)
+
+    def load(self, handle: Handle, offset_bytes: int = 0, length_bytes: int | None = None) -> bytes:
+        return self.inner.load(handle, offset_bytes, length_bytes)
+
+    def load_into(self, handle: Handle, offset_bytes: int, buffer: memoryview) -> None:
+        self.inner.load_into(handle, offset_bytes, buffer)
+
+    def stat(self, handle: Handle) -> FileInfo:
+        return self.inner.stat(handle)
+
+    def list(self, kind: FileKind) -> Iterator[FileInfo]:
+        return self.inner.list(kind)
+
+    def remove(self, handle: Handle) -> None:
+        self.inner.remove(handle)
+
+    def delete(self) -> None:
+        self.inner.delete()
+
+    def close(self) -> None:
+        self.inner.close()
