@@ -14,3 +14,20 @@ from limpet.registry.opening import (
     source_argument,
     source_options,
 )
+
+__all__ = [
+    "Location",
+    "PluginKind",
+    "backend",
+    "backend_location",
+    "command",
+    "hooks",
+    "is_installed",
+    "names",
+    "open_backend",
+    "parse_options",
+    "redact",
+    "source",
+    "source_argument",
+    "source_options",
+]

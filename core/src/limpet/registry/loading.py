@@ -18,9 +18,7 @@ def entry_points(kind: PluginKind) -> Sequence[EntryPoint]:
     """Every entry point of the kind's group that is installed; none is imported."""
     from stevedore.named import NamedExtensionManager  # noqa: PLC0415  # 45 ms: only paid where a plugin is looked for
 
-    nothing_loaded: NamedExtensionManager[object] = NamedExtensionManager(
-        kind.group, names=[], warn_on_missing_entrypoint=False
-    )
+    nothing_loaded: NamedExtensionManager[object] = NamedExtensionManager(kind.group, names=[])
     return tuple(nothing_loaded.list_entry_points())
 
 
@@ -92,7 +90,6 @@ def _import(kind: PluginKind, name: str) -> object:
             kind.group,
             name,
             on_load_failure_callback=lambda _manager, _entry_point, error: failures.append(error),
-            warn_on_missing_entrypoint=False,
         )
     except Exception as error:
         cause = failures[0] if failures else error

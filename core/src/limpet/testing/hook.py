@@ -1,0 +1,129 @@
+"""`HookConformance`: what every hook plugin must do, as a test class to derive from."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+import pluggy
+import pytest
+
+from limpet.contracts.hooks import HOOK_CONTRACT, PROJECT, Hook, HookSpecs, RunInfo, RunResult, SnapshotDraft
+from limpet.contracts.options import OptionValue
+from limpet.contracts.source import MadeStat
+from limpet.progress import Progress
+from limpet.testing.options import check_declared_options
+
+PATHS_ASKED = 10_000
+QUICK_S = 2.0
+
+
+class HookConformance:
+    """Derive a test class, set `hook_class`, and override `settings` if the hook needs some to start."""
+
+    hook_class: ClassVar[type[Hook]]
+
+    @pytest.fixture
+    def settings(self) -> Mapping[str, OptionValue]:
+        """Options the hook is built with, beside the defaults."""
+        return {}
+
+    @pytest.fixture
+    def hook(self, settings: Mapping[str, OptionValue]) -> Hook:
+        """A fresh hook with the defaults and the `settings`."""
+        defaults = {option.name: option.default for option in self.hook_class.options}
+        return self.hook_class({**defaults, **settings})
+
+    @pytest.fixture
+    def manager(self, hook: Hook) -> pluggy.PluginManager:
+        """The hook as a run calls it."""
+        manager = pluggy.PluginManager(PROJECT)
+        manager.add_hookspecs(HookSpecs)
+        manager.register(hook)
+        return manager
+
+    @pytest.fixture
+    def run_info(self, tmp_path: Path) -> RunInfo:
+        """A backup to be told about."""
+        return RunInfo("backup", f"path:{tmp_path}", ["backup", str(tmp_path)], "conformance")
+
+    def test_states_its_contract(self) -> None:
+        """A plugin that does not say what it was built for fails in a user's run instead of at its start."""
+        stated = [vars(cls)["contract_version"] for cls in self.hook_class.__mro__ if "contract_version" in vars(cls)]
+        assert stated[:-1], "state `contract_version` in the class itself"
+        assert stated[0] == HOOK_CONTRACT
+
+    def test_options_are_well_declared(self) -> None:
+        """A bad declaration breaks `-o`, the help and the docs at once."""
+        check_declared_options(self.hook_class.options)
+
+    def test_implements_hooks_that_exist(self, manager: pluggy.PluginManager, hook: Hook) -> None:
+        """A hook with a misspelt name would never be called, and nobody would know."""
+        manager.check_pending()
+        assert manager.get_hookcallers(hook), "implements no hook at all"
+
+    def test_a_good_run(self, manager: pluggy.PluginManager, run_info: RunInfo, tmp_path: Path) -> None:
+        """A hook that stumbles over an ordinary run makes every backup fail."""
+        call = manager.hook
+        call.limpet_run_started(run=run_info)
+        for answer in call.limpet_source_prepare(run=run_info, path=str(tmp_path)):
+            assert os.path.isabs(answer), f"not an absolute path to read instead: {answer!r}"
+        made = MadeStat(stat.S_IFREG | 0o644, 0)
+        for answer in call.limpet_path_excluded(path=os.fsencode(tmp_path / "x"), stat=made):
+            assert isinstance(answer, bool)
+        draft = SnapshotDraft("conformance", [str(tmp_path)], ["kept"])
+        call.limpet_progress(run=run_info, progress=Progress("backup"))
+        call.limpet_snapshot_saving(run=run_info, draft=draft)
+        assert all(isinstance(tag, str) for tag in draft.tags)
+        assert isinstance(draft.description, str)
+        call.limpet_source_release(run=run_info, path=str(tmp_path))
+        call.limpet_run_finished(run=run_info, result=RunResult(0, None, {"files_new": 1, "data_added": 2.5}))
+
+    def test_a_failed_run(self, manager: pluggy.PluginManager, run_info: RunInfo) -> None:
+        """The report of a failure must not itself fail, with or without an error's text."""
+        manager.hook.limpet_run_started(run=run_info)
+        manager.hook.limpet_run_failed(run=run_info, result=RunResult(1, "no space left on device"))
+        manager.hook.limpet_run_failed(run=run_info, result=RunResult(130))
+
+    def test_failure_before_the_start(self, manager: pluggy.PluginManager, run_info: RunInfo) -> None:
+        """A wrong password ends a run before it started; hooks are told of the failure alone."""
+        manager.hook.limpet_run_failed(run=run_info, result=RunResult(12, "wrong password"))
+
+    def test_release_of_what_was_not_prepared(
+        self, manager: pluggy.PluginManager, run_info: RunInfo, tmp_path: Path
+    ) -> None:
+        """Release is called also where preparing failed half-way, in this hook or in another."""
+        manager.hook.limpet_source_release(run=run_info, path=str(tmp_path / "never prepared"))
+        manager.hook.limpet_source_release(run=run_info, path=str(tmp_path / "never prepared"))
+
+    def test_standard_output_is_left_alone(
+        self,
+        manager: pluggy.PluginManager,
+        run_info: RunInfo,
+        capfd: pytest.CaptureFixture[str],
+    ) -> None:
+        """Standard output belongs to the command: one stray line breaks every program that reads its JSON."""
+        manager.hook.limpet_run_started(run=run_info)
+        manager.hook.limpet_run_finished(run=run_info, result=RunResult(0))
+        manager.hook.limpet_run_failed(run=run_info, result=RunResult(1, "x"))
+        assert capfd.readouterr().out == ""
+
+    def test_excluding_is_quick(self, manager: pluggy.PluginManager, tmp_path: Path) -> None:
+        """It is asked for every path: a slow answer multiplies by millions of files."""
+        made = MadeStat(stat.S_IFREG | 0o644, 0)
+        folder = os.fsencode(tmp_path)
+        begin = time.perf_counter()
+        for number in range(PATHS_ASKED):
+            manager.hook.limpet_path_excluded(path=b"%b/%d" % (folder, number), stat=made)
+        assert time.perf_counter() - begin < QUICK_S
+
+    def test_secrets_do_not_show(self) -> None:
+        """A repr ends in logs and tracebacks."""
+        secrets = {option.name: f"hidden-{option.name}" for option in self.hook_class.options if option.secret}
+        defaults = {option.name: option.default for option in self.hook_class.options}
+        shown = repr(self.hook_class({**defaults, **secrets})) if secrets else ""
+        assert not [value for value in secrets.values() if value in shown]
