@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 from limpet.errors import IntegrityError
@@ -16,7 +17,7 @@ from limpet.errors import IntegrityError
 NS_PER_S = 1_000_000_000
 _DAY_S = 86_400
 _CYCLE_S = 146_097 * _DAY_S  # the Gregorian calendar repeats every 400 years, days of the week included
-_MAX_CACHED = 1 << 16
+_MAX_CACHED = 1 << 14
 
 OffsetLookup = Callable[[int], int]
 """From seconds since 1970 to the UTC offset in seconds that holds at that instant."""
@@ -27,6 +28,10 @@ class Time(NamedTuple):
 
     ns: int
     offset_s: int | None = None
+
+
+ZERO_TIME = Time(-62_135_596_800 * NS_PER_S, 0)
+"""Go's zero time, 0001-01-01T00:00:00Z: what a missing time reads as."""
 
 
 def local_offset(second: int) -> int:
@@ -42,13 +47,10 @@ def local_offset(second: int) -> int:
 def format_time(ns: int, offset_s: int | None = None) -> str:
     """RFC 3339 text of an instant, trailing zeros of the fraction dropped; years clamped to 0..9999.
 
-    Without an offset it is the local zone at that instant, cached by the second.
+    Without an offset it is in the local zone at that instant.
     """
     second, fraction_ns = divmod(ns, NS_PER_S)
-    if offset_s is None:
-        head, zone = local_second(second)
-    else:
-        head, zone = format_second(second, lambda _: offset_s)
+    head, zone = local_second(second) if offset_s is None else _fixed_second(second, offset_s)
     return head + fraction_text(fraction_ns) + zone
 
 
@@ -57,17 +59,15 @@ def fraction_text(fraction_ns: int) -> str:
     return f".{fraction_ns:09d}".rstrip("0") if fraction_ns else ""
 
 
-_local_seconds: dict[int, tuple[str, str]] = {}
-
-
+@lru_cache(_MAX_CACHED)
 def local_second(second: int) -> tuple[str, str]:
     """Date with time, and zone, of a whole second in the local zone: the two sides of the fraction. Cached."""
-    known = _local_seconds.get(second)
-    if known is None:
-        if len(_local_seconds) >= _MAX_CACHED:
-            _local_seconds.clear()
-        known = _local_seconds[second] = format_second(second, local_offset)
-    return known
+    return format_second(second, local_offset)
+
+
+@lru_cache(_MAX_CACHED)
+def _fixed_second(second: int, offset_s: int) -> tuple[str, str]:
+    return format_second(second, lambda _: offset_s)
 
 
 def format_second(second: int, offset_at: OffsetLookup) -> tuple[str, str]:
@@ -115,9 +115,9 @@ def _days_from_date(year: int, month: int, day: int) -> int:
 
 
 _RFC3339 = re.compile(
-    r"(([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2}))(?:\.([0-9]+))?(Z|[+-][0-9]{2}:[0-9]{2})"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?(Z|[+-][0-9]{2}:[0-9]{2})"
 )
-_wall_seconds: dict[str, int] = {}
+_NUMBERS = re.compile("[0-9]+")
 
 
 def parse_time(text: str) -> Time:
@@ -128,12 +128,8 @@ def parse_time(text: str) -> Time:
     match = _RFC3339.fullmatch(text)
     if match is None:
         raise IntegrityError(f"not a time: {text[:40]!r}")
-    head, fraction, zone = match.group(1, 8, 9)
-    second = _wall_seconds.get(head)
-    if second is None:
-        if len(_wall_seconds) >= _MAX_CACHED:
-            _wall_seconds.clear()
-        second = _wall_seconds[head] = _wall_second(match)
+    head, fraction, zone = match.groups()
+    second = _wall_second(head)
     ns = int(fraction.ljust(9, "0")[:9]) if fraction else 0
     if zone == "Z":
         return Time(second * NS_PER_S + ns, 0)
@@ -141,14 +137,17 @@ def parse_time(text: str) -> Time:
     return Time((second - offset_s) * NS_PER_S + ns, offset_s)
 
 
-def _wall_second(match: re.Match[str]) -> int:
-    year, month, day, hour, minute, second = map(int, match.group(2, 3, 4, 5, 6, 7))
+@lru_cache(_MAX_CACHED)
+def _wall_second(text: str) -> int:
+    """Seconds from 1970 to the date and time of day, both in one zone."""
+    year, month, day, hour, minute, second = map(int, _NUMBERS.findall(text))
     days = _days_from_date(year, month, day)
     if not 1 <= month <= 12 or _date_from_days(days) != (year, month, day) or hour > 23 or minute > 59 or second > 59:
-        raise IntegrityError(f"no such date or time of day: {match.group(1)}")
+        raise IntegrityError(f"no such date or time of day: {text}")
     return days * _DAY_S + hour * 3600 + minute * 60 + second
 
 
+@lru_cache(_MAX_CACHED)
 def _parse_zone(zone: str) -> int:
     hours, minutes = int(zone[1:3]), int(zone[4:6])
     if hours > 23 or minutes > 59:

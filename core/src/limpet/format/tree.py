@@ -1,0 +1,108 @@
+"""A tree: the nodes of one folder, as the JSON document whose hash is the tree's id.
+
+Source: FORMAT.md; `{"nodes":[...]}` and a newline, nodes strictly ascending by raw name. As in restic, reading
+does not insist on the order (`first_disorder` tells) and writing does. A damaged tree is an IntegrityError.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+
+from limpet.errors import IntegrityError
+from limpet.format import Buffer
+from limpet.format import fields as read
+from limpet.format.node import Node, decode_node, encode_node
+
+_OPENING = b'{"nodes":['
+_CLOSING = b"]}\n"
+_BATCH_SIZE = 1 << 20
+# Where one node ends and the next begins. Extended attributes begin the same way, but go on with their value.
+_BORDER = re.compile(rb'\}(?=,\{"name":"(?:[^"\\]++|\\.)*+","type":")', re.DOTALL)
+
+
+def encode_tree(node_jsons: Iterable[bytes]) -> bytes:
+    """The tree of nodes that are already JSON, given in ascending order of their raw names."""
+    return b"".join((_OPENING, b",".join(node_jsons), _CLOSING))
+
+
+def encode_nodes(nodes: Iterable[Node]) -> bytes:
+    """The tree of these nodes; IntegrityError unless their raw names are strictly ascending and not empty."""
+    parts: list[bytes] = []
+    last = b""
+    for node in nodes:
+        if node.name <= last:
+            raise IntegrityError(f"nodes are not in order or appear twice: {node.name!r} after {last!r}")
+        last = node.name
+        parts.append(encode_node(node))
+    return encode_tree(parts)
+
+
+def decode_tree(data: Buffer) -> list[Node]:
+    """All nodes of a tree, in the order in which they are stored."""
+    return list(iter_tree(data))
+
+
+def iter_tree(data: Buffer) -> Iterator[Node]:
+    """The nodes of a tree one by one; a huge tree is taken apart in batches of about a MiB of JSON.
+
+    IntegrityError where the damage is met, after the nodes before it.
+    """
+    for batch in _batches(memoryview(data)):
+        for fields in batch:
+            yield decode_node(fields)
+
+
+def decode_tree_fields(data: Buffer) -> list[read.Fields]:
+    """The nodes as their JSON objects with nothing in them checked but that they are objects."""
+    fields = [fields for batch in _batches(memoryview(data)) for fields in batch]
+    for node in fields:
+        read.as_object(node, "a node")
+    return fields
+
+
+def first_disorder(nodes: Iterable[Node]) -> bytes | None:
+    """The first name that is not greater than the one before it; None in a tree that is in order."""
+    return next((second.name for first, second in pairwise(nodes) if second.name <= first.name), None)
+
+
+def reencodes(data: Buffer) -> bool:
+    """Whether reading and writing the tree again gives the same bytes.
+
+    Only such a tree may be rewritten: in any other something would be lost without a word. Damaged: False.
+    """
+    view = memoryview(data)
+    position = len(_OPENING)
+    if view[:position] != _OPENING:
+        return False
+    separator = last = b""
+    try:
+        for node in iter_tree(view):
+            expected = separator + encode_node(node)
+            end = position + len(expected)
+            if node.name <= last or view[position:end] != expected:
+                return False
+            position, separator, last = end, b",", node.name
+    except IntegrityError:
+        return False
+    return view[position:] == _CLOSING
+
+
+def _batches(view: memoryview) -> Iterator[list[read.Fields]]:
+    position = len(_OPENING)
+    batch_size = _BATCH_SIZE
+    if view.nbytes > 2 * _BATCH_SIZE and view[:position] == _OPENING:
+        while border := _BORDER.search(view, position + batch_size):
+            try:
+                batch = read.decode_json(b"".join((b"[", view[position : border.end()], b"]")), "a tree")
+            except IntegrityError:
+                batch_size *= 2  # the border lay inside something unknown, or the tree is damaged: larger ends it
+                continue
+            yield batch
+            position, batch_size = border.end() + 1, _BATCH_SIZE
+        view = memoryview(_OPENING + bytes(view[position:]))
+    nodes = read.array(read.decode_object(view, "a tree"), "nodes")
+    if nodes is None:
+        raise IntegrityError("a tree has no list of nodes")
+    yield nodes
