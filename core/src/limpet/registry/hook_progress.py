@@ -25,6 +25,11 @@ class WatchedReporter:
         """As the reporter inside."""
         return self._inner.wants_items
 
+    @property
+    def wants_totals(self) -> bool:
+        """As the reporter inside."""
+        return self._inner.wants_totals
+
     def begin(self, progress: Progress) -> None:
         """Pass on, and start to watch."""
         self._inner.begin(progress)
