@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from limpet.contracts.hooks import SnapshotDraft
 from limpet.ids import BlobId
@@ -60,5 +60,11 @@ class BackupResult:
     counts: Counts
     stored: StoredCounts
     errors: int
-    duration_s: float
-    paths: Sequence[str] = field(default_factory=tuple)
+    started_ns: int
+    ended_ns: int
+    paths: Sequence[str]
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds from the first look at the sources to the last byte stored."""
+        return (self.ended_ns - self.started_ns) / 1e9

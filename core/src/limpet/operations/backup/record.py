@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import time
 from dataclasses import replace
 
 from limpet.contracts.backend import FileKind
@@ -48,10 +47,9 @@ def save_snapshot(repository: Repository, options: BackupOptions, result: Backup
 
 def _summary(result: BackupResult) -> SnapshotSummary:
     counts, stored = result.counts, result.stored
-    now = time.time_ns()
     return SnapshotSummary(
-        backup_start=Time(now - int(result.duration_s * 1e9)),
-        backup_end=Time(now),
+        backup_start=Time(result.started_ns),
+        backup_end=Time(result.ended_ns),
         files_new=counts.files_new,
         files_changed=counts.files_changed,
         files_unmodified=counts.files_unmodified,

@@ -49,7 +49,7 @@ def backup(
     """
     reporter = reporter or SilentReporter()
     repository.load_index(reporter)
-    started = time.monotonic()
+    started_ns = time.time_ns()
     saver = BlobSaver(
         repository, window_count=2 * options.read_concurrency + 2, window_size_bytes=WINDOW_SIZE
     )  # forks: before any thread
@@ -60,7 +60,7 @@ def backup(
         for source in sources:
             source.finish()
         result = BackupResult(
-            None, tree, run.counts, saver.counts, run.progress.errors, time.monotonic() - started, run.paths
+            None, tree, run.counts, saver.counts, run.progress.errors, started_ns, time.time_ns(), run.paths
         )
         result = save_snapshot(repository, options, result)
     except BaseException:
