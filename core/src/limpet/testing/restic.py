@@ -55,6 +55,19 @@ class Restic:
             raise AssertionError(f"restic {command} ended with {done.returncode}:\n{output}")
         return done
 
+    def start(
+        self, *args: str | Path, repo: str | Path, password: str, cwd: Path | None = None
+    ) -> subprocess.Popen[bytes]:
+        """The running process with pipes for stdin, stdout and stderr; the caller ends it (it is a context manager)."""
+        return subprocess.Popen(
+            [self.binary, "--no-cache", *args],
+            env=self._environment(repo, password, {}),
+            cwd=cwd,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
     def json(self, *args: str | Path, repo: str | Path, password: str, cwd: Path | None = None) -> Any:
         """What the command prints with `--json`: the document, or for several lines a list of theirs."""
         lines = self.run("--json", *args, repo=repo, password=password, cwd=cwd).stdout.splitlines()
