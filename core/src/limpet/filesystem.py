@@ -9,7 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
 NAME_ENCODING, NAME_ERRORS = "utf-8", "surrogateescape"
@@ -97,53 +98,28 @@ def read_xattrs(
     """
     if not _HAS_XATTRS:
         return []
+    if not isinstance(target, int) and len(target) > _SHORT_PATH_BYTES:
+        with _short_path(target) as short:
+            return read_xattrs(short, unreadable)
     try:
         names = _list_xattrs(target)
     except OSError as error:
         if error.errno in _NO_XATTRS:
             return []
         raise
-    if not names:
-        return []
+    follow = isinstance(target, int)
     found = []
-    for name in names:
+    for text in names:
+        name = os.fsencode(text)
         try:
-            value = (
-                os.getxattr(target, name)
-                if isinstance(target, int)
-                else os.getxattr(target, name, follow_symlinks=False)
-            )
+            found.append((name, os.getxattr(target, name, follow_symlinks=follow)))
         except OSError as error:
-            if error.errno == getattr(errno, "ENODATA", None):
+            if error.errno in _NO_XATTRS:
                 continue  # removed since it was listed
             if unreadable is None:
                 raise
-            unreadable(os.fsencode(name), error)
-        else:
-            found.append((os.fsencode(name), value))
+            unreadable(name, error)
     return found
-
-
-def read_xattrs_below(folder: bytes, name: bytes) -> list[tuple[bytes, bytes]]:
-    """Extended attributes of `name` itself in the folder, whatever the length of the path."""
-    if len(folder) + len(name) < _SHORT_PATH_BYTES:
-        return read_xattrs(folder + b"/" + name)
-    folder_fd = open_folder(folder)
-    try:
-        return read_xattrs(entry_path(folder_fd, name, folder))
-    finally:
-        os.close(folder_fd)
-
-
-def read_link(folder: bytes, name: bytes) -> bytes:
-    """What the symlink `name` in the folder points to, whatever the length of the path."""
-    if len(folder) + len(name) < _SHORT_PATH_BYTES:
-        return os.readlink(folder + b"/" + name)
-    folder_fd = open_folder(folder)
-    try:
-        return os.readlink(name, dir_fd=folder_fd)
-    finally:
-        os.close(folder_fd)
 
 
 def write_xattrs(
@@ -154,6 +130,10 @@ def write_xattrs(
     A file system without them is no error, as in restic. OSError for any attribute that is refused.
     """
     if not _HAS_XATTRS:
+        return
+    if not isinstance(target, int) and len(target) > _SHORT_PATH_BYTES:
+        with _short_path(target) as short:
+            write_xattrs(short, attributes, chosen)
         return
     follow = isinstance(target, int)
     wanted = {name: value for name, value in attributes if chosen is None or chosen(name)}
@@ -191,6 +171,14 @@ def may_have_holes(status: os.stat_result) -> bool:
     """Whether fewer blocks are allocated than the size needs: worth asking `next_data`."""
     blocks: int | None = getattr(status, "st_blocks", None)
     return blocks is not None and blocks * 512 < status.st_size
+
+
+def is_only_in_cloud(status: object) -> bool:
+    """Whether reading the file would fetch it from a cloud service first: macOS and Windows mark such files."""
+    dataless, recall_on_access = 0x40000000, 0x400000
+    return bool(
+        getattr(status, "st_flags", 0) & dataless or getattr(status, "st_file_attributes", 0) & recall_on_access
+    )
 
 
 def set_owner(name: bytes, uid: int, gid: int, *, dir_fd: int | None = None) -> None:
@@ -266,6 +254,17 @@ def _open_quietly(path: bytes, flags: int, dir_fd: int | None) -> int:
         if error.errno != errno.EPERM or not _NO_ATIME:
             raise
     return os.open(path, flags, dir_fd=dir_fd)
+
+
+@contextmanager
+def _short_path(path: bytes) -> Iterator[bytes]:
+    """Another path of the same entry, short enough for a system call; valid inside the `with`."""
+    folder, _, name = path.rstrip(b"/").rpartition(b"/")
+    folder_fd = open_folder(folder)
+    try:
+        yield entry_path(folder_fd, name, folder)
+    finally:
+        os.close(folder_fd)
 
 
 def _list_xattrs(target: int | bytes) -> list[str]:

@@ -1,0 +1,3 @@
+"""Source of files and folders of the local file system."""
+
+from limpet_source_files.source import FilesSource
