@@ -2,7 +2,7 @@
 
 from limpet.registry.kinds import PluginKind
 from limpet.registry.loading import is_installed, names
-from limpet.registry.location import Location, redact
+from limpet.registry.location import Location, redact, redact_arguments
 from limpet.registry.opening import (
     backend,
     backend_location,
@@ -27,6 +27,7 @@ __all__ = [
     "open_backend",
     "parse_options",
     "redact",
+    "redact_arguments",
     "source",
     "source_argument",
     "source_options",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from limpet.errors import UsageError
@@ -72,6 +72,21 @@ def redact(location: str) -> str:
     if slashes:
         location = head + slashes + _without_password(tail)
     return _SECRET_PARAMETER.sub(rf"\1{_HIDDEN}", location)
+
+
+def redact_arguments(arguments: Sequence[str]) -> list[str]:
+    """Command-line arguments as they may be shown: locations redacted, values of plugins' options hidden."""
+    shown: list[str] = []
+    is_option_value = False
+    for argument in arguments:
+        if is_option_value or argument.startswith(("-o", "--option=")):
+            key, equals, _ = argument.removeprefix("--option=").partition("=")
+            prefix = "--option=" if argument.startswith("--option=") else ""
+            shown.append(f"{prefix}{key}{equals}{_HIDDEN if equals else ''}")
+        else:
+            shown.append(redact(argument))
+        is_option_value = argument in {"-o", "--option"}
+    return shown
 
 
 def _without_password(tail: str) -> str:

@@ -77,6 +77,16 @@ def parse_value(option: Option, text: str, where: str) -> OptionValue:
         raise UsageError(f"{where}: {shown} is no {option.type} ({_EXAMPLES[option.type]})") from None
 
 
+def format_default(option: Option) -> str:
+    """The default as it would be typed; empty where there is none."""
+    value = option.default
+    if isinstance(value, bool):
+        return str(value).lower()
+    if option.type == "duration" and value is not None:
+        return f"{value:g}s"
+    return "" if value is None else str(value)
+
+
 def _possible(plugin: str, declared: Sequence[Option]) -> str:
     if not declared:
         return f"{plugin} has no options"
