@@ -122,6 +122,28 @@ def read_xattrs(
     return found
 
 
+def read_xattrs_below(folder: bytes, name: bytes) -> list[tuple[bytes, bytes]]:
+    """Extended attributes of `name` itself in the folder, whatever the length of the path."""
+    if len(folder) + len(name) < _SHORT_PATH_BYTES:
+        return read_xattrs(folder + b"/" + name)
+    folder_fd = open_folder(folder)
+    try:
+        return read_xattrs(entry_path(folder_fd, name, folder))
+    finally:
+        os.close(folder_fd)
+
+
+def read_link(folder: bytes, name: bytes) -> bytes:
+    """What the symlink `name` in the folder points to, whatever the length of the path."""
+    if len(folder) + len(name) < _SHORT_PATH_BYTES:
+        return os.readlink(folder + b"/" + name)
+    folder_fd = open_folder(folder)
+    try:
+        return os.readlink(name, dir_fd=folder_fd)
+    finally:
+        os.close(folder_fd)
+
+
 def write_xattrs(
     target: int | bytes, attributes: Iterable[tuple[bytes, bytes]], chosen: Callable[[bytes], bool] | None = None
 ) -> None:
