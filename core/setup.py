@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from setuptools import Extension, setup
-from setuptools.command.build_ext import build_ext
+from setuptools import Extension, setup  # type: ignore[import-untyped]
+from setuptools.command.build_ext import build_ext  # type: ignore[import-untyped]
 
 HERE = Path(__file__).resolve().parent
 NATIVE = Path("src/limpet/format/native")
@@ -19,7 +19,7 @@ def _files(pattern: str) -> list[str]:
     return sorted(path.relative_to(HERE).as_posix() for path in (HERE / NATIVE).glob(pattern))
 
 
-class BuildNative(build_ext):
+class BuildNative(build_ext):  # type: ignore[misc]
     """Adds the flags that the compiler at hand understands."""
 
     def build_extensions(self) -> None:

@@ -81,7 +81,9 @@ class IndexTable:
             self._pack_ids.append(pack_id)
         return number
 
-    def add(self, kind: int, blob_id: bytes, pack_number: int, offset: int, length: int, plain_length: int, /) -> None:
+    def add(  # noqa: PLR0917  # as many as a location has parts; keywords would cost in the C type
+        self, kind: int, blob_id: bytes, pack_number: int, offset: int, length: int, plain_length: int, /
+    ) -> None:
         """Adds one location unless exactly it is there; ValueError for what does not fit."""
         _checked_id(blob_id)
         _checked("the kind", kind, 1)
@@ -90,14 +92,15 @@ class IndexTable:
             _checked(f"the {what}", value, MAX_U32)
         if pack_number >= len(self._pack_blobs):
             raise ValueError(f"no pack has the number {pack_number}")
-        self._put(kind, blob_id, pack_number, offset, length, plain_length)
+        self._put(pack_number, (kind, blob_id, offset, length, plain_length))
 
-    def _put(self, kind: int, blob_id: bytes, pack_number: int, offset: int, length: int, plain_length: int) -> None:
+    def _put(self, pack_number: int, blob: PackBlob) -> None:
+        kind, blob_id, offset, length, plain_length = blob
         locations = self._locations.setdefault((kind, blob_id), [])
         location = (self._pack_ids[pack_number], offset, length, plain_length)
         if location not in locations:
             locations.append(location)
-            self._pack_blobs[pack_number].append((kind, blob_id, offset, length, plain_length))
+            self._pack_blobs[pack_number].append(blob)
             self._entries.append((kind, blob_id, pack_number))
 
     def load_json(self, data: Buffer, /) -> int:
@@ -106,8 +109,8 @@ class IndexTable:
         before = len(self)
         for pack_id, blobs in scanned:
             number = self.add_pack(pack_id)
-            for kind, blob_id, offset, length, plain_length in blobs:
-                self._put(kind, blob_id, number, offset, length, plain_length)
+            for blob in blobs:
+                self._put(number, blob)
         return len(self) - before
 
     def contains(self, kind: int, blob_id: bytes, /) -> bool:

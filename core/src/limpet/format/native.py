@@ -1,4 +1,7 @@
-"""Chooses between the C extension and its plain-Python twins: `LIMPET_PURE=1` or a missing extension means the twins."""
+"""Chooses between the C extension and its plain-Python twins.
+
+The twins serve where the extension is missing, and everywhere with `LIMPET_PURE=1`.
+"""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ static size_t search_portable(const Chunker *chunker, const uint8_t *data, size_
     return hit;
 }
 
-static const ChunkerLevel chunker_portable = {"portable", search_portable, LANES, 8192, 1};
+static const ChunkerLevel chunker_portable = {"portable", search_portable, NULL, LANES, 8192, 1};
 
 const ChunkerLevel *const *chunker_levels(void) {
     static const ChunkerLevel *const portable[] = {&chunker_portable, NULL};
@@ -98,6 +98,17 @@ void chunker_init(Chunker *chunker, uint64_t polynomial, size_t min_size, size_t
         }
         chunker->reduce[byte] = value ^ (uint64_t)byte << degree;
     }
+    if (level->prepare != NULL) {
+        level->prepare(chunker);
+    }
+}
+
+uint64_t chunker_planes_of_top(const Chunker *chunker, uint8_t byte) {
+    return (chunker->reduce[byte] & (((uint64_t)1 << MOST_DEGREE) - 1)) << PLANE_SHIFT;
+}
+
+uint64_t chunker_planes_of_out(const Chunker *chunker, uint8_t byte) {
+    return times_x8(chunker->out[byte], chunker->polynomial, MOST_DEGREE) << PLANE_SHIFT;
 }
 
 size_t chunker_cut(const Chunker *chunker, const uint8_t *data, size_t size) {

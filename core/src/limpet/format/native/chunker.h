@@ -16,7 +16,14 @@
 #define MOST_DEGREE 53
 #define NO_HIT SIZE_MAX
 
-#if 0 && defined(__x86_64__) && defined(__GNUC__)
+#if defined(__clang__)
+#define KNOWS_GFNI (__clang_major__ >= 9)
+#elif defined(__GNUC__)
+#define KNOWS_GFNI (__GNUC__ >= 9)
+#else
+#define KNOWS_GFNI 0
+#endif
+#if defined(__x86_64__) && KNOWS_GFNI
 #define HAVE_X86_CHUNKERS 1
 #endif
 
@@ -28,9 +35,23 @@ typedef size_t (*LaneSearch)(const Chunker *chunker, const uint8_t *data, size_t
 typedef struct {
     const char *name;
     LaneSearch search;
+    void (*prepare)(Chunker *chunker); /* fills the level's own tables, or NULL */
     size_t lanes, lane_size; /* lane_size is a multiple of 64 and may be given smaller ones */
     int any_degree;          /* else only MOST_DEGREE */
 } ChunkerLevel;
+
+/* The vector levels hold a fingerprint of 53 bits, shifted left by 3, as 7 planes of one byte a lane, lowest first. */
+#define PLANES 7
+#define PLANE_SHIFT (8 * PLANES - MOST_DEGREE)
+
+typedef struct {
+    uint8_t top[2][PLANES][16]; /* by the low and the high four bits of the byte that is shifted out on top */
+    uint8_t out[2][PLANES][16]; /* by those of the byte that leaves the window */
+} NibbleTables;
+
+typedef struct {
+    uint64_t top[PLANES], out[PLANES], in[2]; /* 8x8 bit matrices from a byte to what it adds to a plane */
+} AffineTables;
 
 struct Chunker {
     uint64_t polynomial;
@@ -40,7 +61,16 @@ struct Chunker {
     const ChunkerLevel *level;
     uint64_t out[256];    /* what a byte adds when it is 63 bytes old, to take it out again */
     uint64_t reduce[256]; /* what the 8 bits above the degree become, with themselves to cancel them */
+    union {
+        NibbleTables nibbles;
+        AffineTables affine;
+    } planes;
 };
+
+/* What the byte shifted out on top adds to the planes, as one number of 56 bits. */
+uint64_t chunker_planes_of_top(const Chunker *chunker, uint8_t byte);
+/* What the byte that leaves the window adds to the planes. */
+uint64_t chunker_planes_of_out(const Chunker *chunker, uint8_t byte);
 
 /* The levels that this machine has, fastest first, ending with a NULL; always at least the portable one. */
 const ChunkerLevel *const *chunker_levels(void);
