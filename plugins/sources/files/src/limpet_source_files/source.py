@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from stat import S_ISDIR, S_ISREG
 from threading import Lock
-from typing import Self
+from typing import ClassVar, Self
 
 from limpet import filesystem
 from limpet.contracts.source import Entry, Folder, Source, SourceRequest, StatLike, Target
@@ -29,6 +29,8 @@ class FilesSource(Source):
     A target that is missing, and all that cannot be read below one, is told to the reporter as an error and left
     out: a folder entry that no `Folder` follows could not be read. What vanishes while it is listed is not an error.
     """
+
+    contract_version: ClassVar[int] = 1
 
     def __init__(self, request: SourceRequest) -> None:
         self._reporter: Reporter = request.reporter or SilentReporter()
