@@ -128,6 +128,15 @@ class Patterns:
         return matches
 
 
+def compile_name(glob: bytes) -> NameMatcher:
+    """Whether a name, one path component, matches the glob as a whole. UsageError if it is no pattern."""
+    try:
+        regex = re.compile(_parse_part(glob).regex, re.DOTALL)
+    except _PatternSyntaxError as error:
+        raise UsageError(f"invalid pattern: {os.fsdecode(glob)!r}") from error
+    return lambda name: regex.fullmatch(name) is not None
+
+
 def pattern_lines(data: bytes, environment: Mapping[str, str]) -> list[str]:
     """The patterns of an exclude or include file's bytes.
 
