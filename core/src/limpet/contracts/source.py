@@ -91,7 +91,7 @@ class Entry:
     made: bool = False
     """Not in the file system: the core reads neither attributes nor link target itself."""
     subfolder_path: bytes | None = None
-    """Real path of a folder, where it is not `Folder.open_path` + name (a target renamed to be unique)."""
+    """Real path of the entry, where it is not `Folder.open_path` + name (a target renamed to be unique)."""
 
 
 @dataclass(slots=True)
@@ -175,6 +175,10 @@ class Source(ABC):
 
     def folder_stat(self, path: bytes) -> StatLike | None:
         """Status of a folder above a target, by its path in the snapshot; None where it is only made up."""
+        return None
+
+    def folder_path(self, path: bytes) -> bytes | None:
+        """Real path of a folder above a target, to read its attributes from; None where it is only made up."""
         return None
 
     def scan(self) -> tuple[int, int]:

@@ -44,7 +44,7 @@ class Spine:
             if name not in folder.children:
                 status = source.folder_stat(path) if path != target.path else None
                 folder.children[name] = SpineFolder(
-                    path, name, status or self._made, real_path=path if status is not None else None
+                    path, name, status or self._made, real_path=source.folder_path(path) if status is not None else None
                 )
             folder = folder.children[name]
         self._refuse_clash(folder, source)
