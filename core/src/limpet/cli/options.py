@@ -53,7 +53,6 @@ class GlobalOptions:
     insecure_tls: bool = False
     http_user_agent: str | None = None
     stuck_request_timeout: float = 300.0
-    hook: list[str] = field(default_factory=list)
     debug: bool = False
 
     @classmethod
@@ -83,6 +82,14 @@ class GlobalOptions:
                 f"{MAX_PACK_SIZE_MIB} MiB"
             )
         return mebibytes << 20
+
+    def extended(self) -> dict[str, str]:
+        """What -o says, by full name; UsageError for a bad form and for a plugin that is not there."""
+        if not self.option:
+            return {}
+        from limpet import registry  # noqa: PLC0415  # brings stevedore
+
+        return registry.parse_options(self.option)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,9 +232,6 @@ _DECLARATIONS: Mapping[str, _Declared] = {
         "duration after which to retry stuck requests (default: 5m)",
         "duration",
         metavar="duration",
-    ),
-    "hook": _Declared(
-        ["--hook"], "have this hook take part in the run (can be specified multiple times)", "list", metavar="name"
     ),
     "debug": _Declared(["--debug"], "show the traceback of an error", "flag", variable="DEBUG"),
 }

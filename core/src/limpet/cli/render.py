@@ -84,6 +84,11 @@ class TextReporter(_Running):
         """Only -vv shows single items."""
         return self.verbosity >= VERY_VERBOSE
 
+    @property
+    def wants_totals(self) -> bool:
+        """Where progress is shown, and with -v, which tells of the scan."""
+        return self.verbosity >= VERBOSE or self._interval_s() is not None
+
     def note(self, text: str, *, verbosity: int = 1) -> None:
         """One line on standard output, unless --quiet or not verbose enough."""
         if self.verbosity >= max(1, verbosity):
@@ -106,12 +111,15 @@ class TextReporter(_Running):
             self.terminal.print(item_line(self.progress.operation, event))
 
     def _show(self, progress: Progress) -> _Stoppable | None:
-        interval_s = update_interval_s(visible=self.verbosity > 0, by_default=self.terminal.can_update)
+        interval_s = self._interval_s()
         if interval_s is not None and self.terminal.can_update:
             from limpet.cli.progress_bar import ProgressDisplay  # noqa: PLC0415  # rich takes 50 ms to import
 
             return ProgressDisplay(self.terminal, progress, 1.0 / interval_s)
         return Ticker(interval_s, self._print_status) if self.verbosity > 0 else None
+
+    def _interval_s(self) -> float | None:
+        return update_interval_s(visible=self.verbosity > 0, by_default=self.terminal.can_update)
 
     def _print_status(self) -> None:
         self.terminal.print(status_line(self.progress, self.elapsed_s, self.remaining_s()), flush=True)
@@ -124,6 +132,11 @@ class JsonReporter(_Running):
     def wants_items(self) -> bool:
         """-v in a backup, -vv in a restore: restic's own levels."""
         return self.verbosity >= (VERY_VERBOSE if self.progress.operation == "restore" else VERBOSE)
+
+    @property
+    def wants_totals(self) -> bool:
+        """Wherever status documents are written."""
+        return self.verbosity > 0
 
     def note(self, text: str, *, verbosity: int = 1) -> None:
         """Nothing: notes are for people."""

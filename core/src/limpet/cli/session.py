@@ -110,12 +110,13 @@ class Session:
         return self._open(self.options, "PASSWORD", "enter password for repository: ")
 
     @contextmanager
-    def locked_repository(self, *, exclusive: bool = False, writes: bool = False) -> Iterator[Repository]:
-        """The repository while a lock is held. Without `writes`, --no-lock is honoured."""
+    def locked_repository(
+        self, *, exclusive: bool = False, writes: bool = False, no_lock: bool = False
+    ) -> Iterator[Repository]:
+        """The repository while a lock is held; with `no_lock`, or --no-lock where nothing is written, without one."""
         repository = self.repository()
-        with repository.lock(
-            exclusive=exclusive, retry_lock_s=self.retry_lock_s, no_lock=self.no_lock and not (writes or exclusive)
-        ):
+        no_lock = no_lock or (self.no_lock and not writes and not exclusive)
+        with repository.lock(exclusive=exclusive, retry_lock_s=self.retry_lock_s, no_lock=no_lock):
             yield repository
 
     def secondary_repository(self, options: GlobalOptions, variable: str) -> Repository:
@@ -123,12 +124,11 @@ class Session:
         return self._open(options, variable, "enter password for source repository: ")
 
     def hooks(self) -> RunHooks:
-        """The hooks that take part in this run, built once: those of --hook, LIMPET_HOOKS and -o."""
+        """The hooks that take part in this run, built once: those of LIMPET_HOOKS and -o."""
         if self._hooks is None:
             from limpet import registry  # noqa: PLC0415  # brings stevedore
 
-            given = registry.parse_options(self.options.option)
-            self._hooks = registry.hooks(given, self.options.hook, run=self._run_info(), reporter=self.reporter)
+            self._hooks = registry.hooks(self.options.extended(), run=self._run_info(), reporter=self.reporter)
         return self._hooks
 
     def _run_info(self) -> RunInfo:
@@ -138,7 +138,7 @@ class Session:
         return RunInfo(
             command=click.get_current_context().command_path.partition(" ")[2],
             location=registry.redact(self.location()),
-            arguments=sys.argv[1:],
+            arguments=registry.redact_arguments(sys.argv[1:]),
             hostname=socket.gethostname(),
         )
 
@@ -147,21 +147,22 @@ class Session:
         from limpet import registry  # noqa: PLC0415  # brings stevedore
 
         options = options or self.options
-        backend = registry.open_backend(location_of(options), registry.parse_options(options.option))
-        self._closing.callback(backend.close)
+        backend = registry.open_backend(location_of(options), options.extended())
         if options.limit_upload or options.limit_download:
             from limpet.storage.limit import LimitBackend  # noqa: PLC0415
 
             backend = LimitBackend(
                 backend,
-                upload_bps=options.limit_upload << 10 or None,
-                download_bps=options.limit_download << 10 or None,
+                upload_bps=(options.limit_upload << 10) or None,
+                download_bps=(options.limit_download << 10) or None,
             )
         from limpet.storage.retry import RetryBackend  # noqa: PLC0415
 
-        return RetryBackend(backend, reporter=self.reporter)
+        backend = RetryBackend(backend, reporter=self.reporter)
+        self._closing.callback(backend.close)
+        return backend
 
-    def settings(self) -> RepositorySettings:
+    def settings(self, *, use_cache: bool = True) -> RepositorySettings:
         """How the repository is read and written, as the options say."""
         from limpet.format.compression import Level  # noqa: PLC0415  # brings zstandard
         from limpet.repository.repository import RepositorySettings  # noqa: PLC0415
@@ -170,7 +171,7 @@ class Session:
             compression=Level(self.options.compression),
             pack_size_bytes=self.options.pack_size_bytes,
             verify_before_upload=not self.options.no_extra_verify,
-            cache_folder=None if self.options.no_cache else cache_folder(self.options),
+            cache_folder=None if self.options.no_cache or not use_cache else cache_folder(self.options),
         )
 
     def _open(self, options: GlobalOptions, variable: str, prompt: str) -> Repository:
@@ -186,7 +187,7 @@ class Session:
             try:
                 password = wanted_password(
                     options,
-                    given or self._password_of_hook(options, backend),
+                    given or self.password_of_hook(backend, options),
                     lambda: ask_password(self.terminal, prompt),
                 )
                 repository = Repository.open(backend, password, key_hint=options.key_hint, settings=settings)
@@ -197,16 +198,36 @@ class Session:
                 self.terminal.error(f"{error}. Try again")
         self._closing.callback(repository.close)
         self._tell_opened(repository)
+        if settings.cache_folder is not None:
+            self._clean_up_caches(settings.cache_folder)
         return repository
 
-    def _password_of_hook(self, options: GlobalOptions, backend: Backend) -> str | None:
+    def _clean_up_caches(self, folder: Path) -> None:
+        """Remove the caches of repositories that were not used for long, or tell of them."""
+        from limpet.storage.cachefolder import list_caches, remove_old_caches  # noqa: PLC0415
+
+        old = [cache for cache in list_caches(folder) if cache.is_old()]
+        if old and self.options.cleanup_cache:
+            self._say_on_terminal(f"removing {len(old)} old cache dirs from {folder}")
+            remove_old_caches(folder)
+        elif old:
+            self._say_on_terminal(
+                f"found {len(old)} old cache directories in {folder}, run `limpet cache --cleanup` to remove them"
+            )
+
+    def _say_on_terminal(self, text: str) -> None:
+        if self.terminal.output_is_terminal:
+            self.say(text)
+
+    def password_of_hook(self, backend: Backend, options: GlobalOptions | None = None) -> str | None:
+        """The password that a hook knows for the repository; None if none does, or none is wanted."""
+        options = options or self.options
         return None if options.insecure_no_password else self.hooks().password(backend.location)
 
     def _tell_opened(self, repository: Repository) -> None:
-        if self.terminal.output_is_terminal:
-            version = repository.config.version
-            extra = f", compression level {self.options.compression}" if version > 1 else ""
-            self.say(f"repository {repository.config.id[:8]} opened (version {version}{extra})")
+        version = repository.config.version
+        extra = f", compression level {self.options.compression}" if version > 1 else ""
+        self._say_on_terminal(f"repository {repository.config.id[:8]} opened (version {version}{extra})")
 
 
 def location_of(options: GlobalOptions) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from limpet.cli.formatting import format_bytes
 from limpet.cli.table import format_table
 from limpet.cli.times import format_local, zone_name
 from limpet.format.snapshot import Snapshot, encode_snapshot
-from limpet.format.timestamps import format_time
+from limpet.format.timestamps import NS_PER_S, format_second, fraction_text
 from limpet.ids import short
 from limpet.repository.snapshots import SnapshotGroup, StoredSnapshot
 
@@ -37,14 +38,16 @@ def snapshot_line(stored: StoredSnapshot) -> str:
 
 
 def go_time(ns: int, offset_s: int | None) -> str:
-    """A time as Go's `Time.String` shows it; the zone's abbreviation is its offset where it is not UTC."""
-    text = format_time(ns, offset_s)
-    if text.endswith("Z"):
-        clock, zone, name = text[:-1], "+0000", "UTC"
-    else:
-        clock, zone = text[:-6], text[-6:].replace(":", "")
-        name = zone
-    return f"{clock.replace('T', ' ')} {zone} {name}"
+    """A time as Go's `Time.String` shows it: with the zone's abbreviation where it is UTC or the local one."""
+    local = time.localtime(ns // NS_PER_S)
+    if offset_s is None:
+        offset_s = local.tm_gmtoff
+    head, _zone = format_second(ns // NS_PER_S, lambda _second: offset_s)
+    hours, minutes = divmod(abs(offset_s) // 60, 60)
+    zone = f"{'-' if offset_s < 0 else '+'}{hours:02d}{minutes:02d}"
+    foreign_name = zone if offset_s else "UTC"
+    name = local.tm_zone if offset_s == local.tm_gmtoff else foreign_name
+    return f"{head.replace('T', ' ')}{fraction_text(ns % NS_PER_S)} {zone} {name}"
 
 
 def snapshot_table(

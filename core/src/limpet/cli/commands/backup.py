@@ -119,9 +119,7 @@ def _backup(
         repository = session.repository()
         if request.dry_run:
             repository.backend = DryRunBackend(repository.backend)
-        stack.enter_context(
-            repository.lock(retry_lock_s=session.retry_lock_s, no_lock=request.dry_run)
-        )
+        stack.enter_context(repository.lock(retry_lock_s=session.retry_lock_s, no_lock=request.dry_run))
         reporter = hooks.watching(session.reporter)
         hooks.started()
         sources = [
@@ -243,9 +241,7 @@ def _refuse_contradictions(session: Session, request: _Request) -> None:
         "--files-from-raw": request.files_from_raw,
     }
     options = session.options
-    given = (
-        options.password_file or options.password_command or options.insecure_no_password or environment("PASSWORD")
-    )
+    given = options.password_file or options.password_command or options.insecure_no_password or environment("PASSWORD")
     if not given and request.stdin:
         raise UsageError("cannot read both password and data from stdin")
     if not given and any("-" in files for files in lists.values()):

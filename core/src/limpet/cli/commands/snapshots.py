@@ -39,6 +39,7 @@ from limpet.repository.snapshots import (
 @pass_session
 def command(
     session: Session,
+    *,
     snapshot_ids: Sequence[str],
     host: Sequence[str],
     tag: Sequence[Sequence[str]],
