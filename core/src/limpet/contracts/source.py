@@ -91,7 +91,7 @@ class Entry:
     made: bool = False
     """Not in the file system: the core reads neither attributes nor link target itself."""
     subfolder_path: bytes | None = None
-    """Real path of the entry, where it is not `Folder.open_path` + name (a target renamed to be unique)."""
+    """Real path of a folder, where it is not `Folder.open_path` + name (a target renamed to be unique)."""
 
 
 @dataclass(slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from stat import S_ISDIR, S_ISREG
+from stat import S_ISDIR, S_ISLNK, S_ISREG
 from threading import Lock
 from typing import ClassVar, Self
 
@@ -142,11 +142,11 @@ class FilesSource(Source):
                 status = filesystem.lstat(location.real)
                 if not place.is_explicit and chooser.leaves_out(location, status):
                     continue
+                targets.append(_target(path, location, status))
             except OSError as error:
                 self._failed(error, location.shown)
                 continue
             self._locations[path] = location
-            targets.append(_target(path, location, status))
         if not targets:
             raise SourceError(EMPTY)
         return root, targets
@@ -194,10 +194,25 @@ class _Chooser:
 
 
 def _target(path: bytes, location: Location, status: StatLike) -> Target:
+    """The target; one that is no folder and had to be renamed is read by this source, without its attributes."""
     name = _split(path)[1]
     folder, real_name = _split(location.real)
-    entry = Entry(name, status, subfolder_path=location.real if name != real_name else None)
-    return Target(path, entry, folder)
+    if name == real_name:
+        return Target(path, Entry(name, status), folder)
+    if S_ISDIR(status.st_mode):
+        return Target(path, Entry(name, status, subfolder_path=location.real), folder)
+    link_target = os.readlink(location.real) if S_ISLNK(status.st_mode) else None
+    stream = (lambda: _open_stream(location.real)) if S_ISREG(status.st_mode) else None
+    return Target(path, Entry(name, status, stream=stream, link_target=link_target, made=True))
+
+
+def _open_stream(path: bytes) -> BinaryIO:
+    folder, name = _split(path)
+    folder_fd = filesystem.open_folder(folder)
+    try:
+        return os.fdopen(filesystem.open_file(name, dir_fd=folder_fd), "rb")
+    finally:
+        os.close(folder_fd)
 
 
 def _split(path: bytes) -> tuple[bytes, bytes]:
