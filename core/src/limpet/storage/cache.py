@@ -151,8 +151,8 @@ class CacheBackend(WrappingBackend):
                 return super().load(handle, offset_bytes, length_bytes)
             end = len(whole) if length_bytes is None else offset_bytes + length_bytes
             data = whole[offset_bytes:end]
-        if length_bytes is None and not data:
-            return super().load(handle, offset_bytes)  # at the end or beyond: the storage tells which
+        if not data and not length_bytes:
+            return super().load(handle, offset_bytes, length_bytes)  # at the end or beyond: the storage tells which
         if length_bytes is not None and len(data) != length_bytes:
             raise BackendError(
                 f"{handle}: {length_bytes} bytes from {offset_bytes} on were asked for, it is shorter", permanent=True

@@ -46,8 +46,8 @@ class TokenBucket:
 class LimitBackend(WrappingBackend):
     """Rates in bytes a second, None for no limit.
 
-    Downloads are paced within a file, by loading it in pieces of about a second. Uploads are paced between
-    files: a backend takes a file as a whole, so one file goes out at full speed and the next one waits.
+    Ranges are paced within: they are loaded in pieces of about a second. Uploads, and downloads of whole files,
+    are paced between files: a backend moves a file as a whole, so one goes at full speed and the next one waits.
     """
 
     def __init__(
@@ -71,8 +71,10 @@ class LimitBackend(WrappingBackend):
     def load(self, handle: Handle, offset_bytes: int = 0, length_bytes: int | None = None) -> bytes:
         if self._download is None:
             return super().load(handle, offset_bytes, length_bytes)
-        if length_bytes is None:
-            length_bytes = max(0, self.inner.stat(handle).size_bytes - offset_bytes)
+        if length_bytes is None:  # in one call: in pieces it might be mixed from a file and its replacement
+            data = super().load(handle, offset_bytes)
+            self._download.take(len(data))
+            return data
         pieces = [self.inner.load(handle, start, size) for start, size in self._paced(offset_bytes, length_bytes)]
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

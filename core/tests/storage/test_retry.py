@@ -1,0 +1,261 @@
+"""The retry wrapper against a backend that fails on purpose, on a clock that is set by hand."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+from limpet.contracts.backend import CONFIG_HANDLE, Content, FileInfo, FileKind, Handle
+from limpet.errors import BackendError, MissingFileError
+from limpet.progress import SilentReporter
+from limpet.storage.memory import MemoryBackend
+from limpet.storage.recording import Operation, RecordingBackend
+from limpet.storage.retry import RetryBackend
+from limpet.storage.wrapping import WrappingBackend
+from limpet.testing.backend import content_of, handle_of, save_all
+
+
+class Clock:
+    """A clock that pauses move on."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+        self.pauses: list[float] = []
+
+    def now(self) -> float:
+        return self.now_s
+
+    def pause(self, pause_s: float) -> None:
+        self.pauses.append(pause_s)
+        self.now_s += pause_s
+
+
+class Warnings(SilentReporter):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def warning(self, text: str) -> None:
+        self.texts.append(text)
+
+    def note(self, text: str, *, verbosity: int = 1) -> None:
+        self.texts.append(text)
+
+
+class Setup:
+    """A retry wrapper, what it wraps, its clock and what it told."""
+
+    def __init__(self, *, atomic_replace: bool = True) -> None:
+        self.clock = Clock()
+        self.told = Warnings()
+        self.memory = MemoryBackend(atomic_replace=atomic_replace)
+        self.recording = RecordingBackend(self.memory)
+        self.backend = self.wrap(self.recording)
+
+    def wrap(self, inner: RecordingBackend | WrappingBackend) -> RetryBackend:
+        """A retry wrapper around this one, on this clock."""
+        return RetryBackend(inner, reporter=self.told, now=self.clock.now, pause=self.clock.pause)
+
+
+@pytest.fixture
+def setup() -> Setup:
+    """Around a backend that replaces."""
+    return Setup()
+
+
+def test_transient_error_is_tried_again(setup: Setup) -> None:
+    """A dropped connection must not end a backup of ten hours."""
+    setup.recording.fail_after(0, times=3)
+    (handle,) = save_all(setup.backend, FileKind.PACK, [b"a pack"])
+    assert setup.memory.files[handle] == b"a pack"
+    assert setup.recording.saved() == 4
+    for pause, expected in zip(setup.clock.pauses, [1, 2, 4], strict=True):
+        assert expected * 0.5 <= pause <= expected * 1.5
+    assert len(setup.told.texts) == 4
+    assert all(str(handle) in text for text in setup.told.texts)
+
+
+@pytest.mark.parametrize("operation", ["load", "load_into", "stat", "remove", "save", "create", "delete", "list"])
+def test_every_call_is_tried_again(setup: Setup, operation: str) -> None:
+    """One call without the wrapper's care is where the run will end."""
+    (handle,) = save_all(setup.backend, FileKind.PACK, [b"a pack"])
+    setup.recording.fail_after(0, times=1)
+    calls: dict[str, tuple[Callable[[], object], object]] = {
+        "load": (lambda: setup.backend.load(handle, 2, 4), b"pack"),
+        "load_into": (lambda: setup.backend.load_into(handle, 0, memoryview(bytearray(6))), None),
+        "stat": (lambda: setup.backend.stat(handle), FileInfo(handle.name, 6)),
+        "remove": (lambda: setup.backend.remove(handle), None),
+        "save": (lambda: setup.backend.save(handle, content_of(b"a pack")), None),
+        "create": (setup.backend.create, None),
+        "delete": (setup.backend.delete, None),
+        "list": (lambda: list(setup.backend.list(FileKind.PACK)), [FileInfo(handle.name, 6)]),
+    }
+    call, expected = calls[operation]
+    assert call() == expected
+    assert len(setup.clock.pauses) == 1
+
+
+def test_permanent_error_comes_at_once(setup: Setup) -> None:
+    """A wrong password of the storage must not take 15 minutes to show."""
+    error = BackendError("access denied", permanent=True)
+    setup.recording.fail_after(0, error=error)
+    with pytest.raises(BackendError) as caught:
+        setup.backend.load(handle_of(b"any"))
+    assert caught.value is error
+    setup.recording.heal()
+    with pytest.raises(MissingFileError):
+        setup.backend.stat(handle_of(b"any"))
+    with pytest.raises(MissingFileError):
+        setup.backend.remove(handle_of(b"any"))
+    assert setup.clock.pauses == []
+
+
+def test_gives_up_in_the_end(setup: Setup) -> None:
+    """An unreachable storage ends the run with its own error after 15 minutes, not never."""
+    setup.recording.fail_after(0)
+    with pytest.raises(BackendError, match="failed on purpose"):
+        setup.backend.stat(CONFIG_HANDLE)
+    assert 13 * 60 < sum(setup.clock.pauses) <= 15 * 60
+    assert max(setup.clock.pauses) <= 90
+
+
+def test_a_slow_failure_gets_a_second_try(setup: Setup) -> None:
+    """A request that only timed out after an hour deserves one more."""
+
+    class Slow(WrappingBackend):
+        def stat(self, handle: Handle) -> FileInfo:
+            setup.clock.now_s += 3600
+            return super().stat(handle)
+
+    setup.memory.files[CONFIG_HANDLE] = b"config"
+    setup.recording.fail_after(0, times=1)
+    assert setup.wrap(Slow(setup.recording)).stat(CONFIG_HANDLE).size_bytes == 6
+
+
+def test_hopeless_file_is_not_waited_for_again(setup: Setup) -> None:
+    """A check of thousands of blobs in one unreachable pack must not wait 15 minutes for each."""
+    handle, other = save_all(setup.backend, FileKind.PACK, [b"a pack", b"another"])
+    setup.recording.fail_after(0, operations=[Operation.LOAD])
+    with pytest.raises(BackendError):
+        setup.backend.load(handle)
+    setup.clock.pauses.clear()
+    with pytest.raises(BackendError, match="not tried again"):
+        setup.backend.load(handle, 1, 2)
+    assert setup.clock.pauses == []
+    setup.recording.heal()
+    assert setup.backend.load(other) == b"another"
+    setup.clock.now_s += 3601
+    assert setup.backend.load(handle) == b"a pack"
+
+
+class FlakyList(WrappingBackend):
+    """A listing that breaks off after each few entries, and starts anew in another order."""
+
+    breaks = 5
+
+    def list(self, kind: FileKind) -> Iterator[FileInfo]:
+        self.breaks -= 1
+        files = sorted(super().list(kind), key=lambda info: info.name, reverse=bool(self.breaks % 2))
+        yield from files[: 4 if self.breaks else None]
+        if self.breaks:
+            raise BackendError("the connection was reset")
+
+
+def test_listing_repeats_nothing(setup: Setup) -> None:
+    """A file listed twice is counted, checked or forgotten twice (restic issue 1638)."""
+    handles = save_all(setup.memory, FileKind.SNAPSHOT, [b"%d" % number for number in range(20)])
+    listed = [info.name for info in setup.wrap(FlakyList(setup.memory)).list(FileKind.SNAPSHOT)]
+    assert sorted(listed) == sorted(handle.name for handle in handles)
+
+
+def test_error_of_the_caller_is_not_swallowed(setup: Setup) -> None:
+    """An error in the loop over a listing is the caller's, even where it is a transient one of the storage."""
+    save_all(setup.memory, FileKind.SNAPSHOT, [b"one", b"two"])
+    seen = []
+
+    def loop() -> None:
+        for info in setup.backend.list(FileKind.SNAPSHOT):
+            seen.append(info)
+            raise BackendError("the caller's own")
+
+    with pytest.raises(BackendError, match="the caller's own"):
+        loop()
+    assert len(seen) == 1
+    assert setup.clock.pauses == []
+
+
+@pytest.mark.parametrize("atomic_replace", [True, False])
+def test_lost_answer_of_a_save(atomic_replace: bool) -> None:
+    """The file was stored, only the answer did not arrive: a save that then fails would end the backup."""
+    setup = Setup(atomic_replace=atomic_replace)
+    setup.recording.lose_answer_after(0, operations=[Operation.SAVE])
+    (handle,) = save_all(setup.backend, FileKind.PACK, [b"a pack"])
+    assert setup.memory.files[handle] == b"a pack"
+    assert setup.recording.removed() == 0
+
+
+class CutSave(WrappingBackend):
+    """A store that keeps half of the first file when the connection breaks."""
+
+    cut = True
+
+    def save(self, handle: Handle, content: Content) -> None:
+        if self.cut:
+            self.cut = False
+            assert isinstance(self.inner, MemoryBackend)
+            self.inner.files[handle] = bytes(content.data[: content.size_bytes // 2])
+            raise BackendError("the connection was reset")
+        super().save(handle, content)
+
+
+def test_half_a_file_is_removed_before_the_next_try() -> None:
+    """Where files cannot be replaced, the rest of a broken upload must make way."""
+    setup = Setup(atomic_replace=False)
+    (handle,) = save_all(setup.wrap(CutSave(setup.memory)), FileKind.PACK, [b"a whole pack"])
+    assert setup.memory.files[handle] == b"a whole pack"
+
+
+def test_config_of_another_is_never_removed() -> None:
+    """Two `init` at once: the one that lost must not remove the other's config."""
+    setup = Setup(atomic_replace=False)
+    setup.memory.files[CONFIG_HANDLE] = b"the other's"
+    setup.recording.fail_after(0, times=1)
+    with pytest.raises(BackendError, match="already"):
+        setup.backend.save(CONFIG_HANDLE, content_of(b"mine"))
+    assert setup.memory.files[CONFIG_HANDLE] == b"the other's"
+
+
+def test_lost_answer_of_a_removal(setup: Setup) -> None:
+    """A lock that was removed with the answer lost is removed, not missing (restic issue 2452)."""
+    (handle,) = save_all(setup.backend, FileKind.LOCK, [b"a lock"])
+    setup.recording.lose_answer_after(0)
+    setup.backend.remove(handle)
+    assert handle not in setup.memory.files
+
+
+def test_close_ends_the_pauses() -> None:
+    """Ctrl-C must not wait a minute for the next try."""
+    recording = RecordingBackend(MemoryBackend())
+    recording.fail_after(0)
+    backend = RetryBackend(recording, first_pause_s=60)
+    errors: list[BackendError] = []
+
+    def work() -> None:
+        try:
+            backend.stat(CONFIG_HANDLE)
+        except BackendError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while not recording.calls:
+        pass
+    backend.close()
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+    assert len(errors) == 1
+    with pytest.raises(BackendError):
+        backend.stat(CONFIG_HANDLE)
+    assert len(recording.calls) == 2
