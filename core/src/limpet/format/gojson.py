@@ -10,7 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import TypeAlias
 
 from limpet.errors import IntegrityError
@@ -96,7 +96,7 @@ def _is_printable(code: int) -> bool:
 @cache
 def _printable_ranges() -> tuple[list[int], list[int]]:
     """First and last code points of the ranges, ascending. Loaded when the first name beyond ASCII needs it."""
-    text = files("limpet.format").joinpath("go_printable_ranges.txt").read_text("ascii")
+    text = Path(__file__).with_name("go_printable_ranges.txt").read_text("ascii")
     pairs = [line.split() for line in text.splitlines()]
     return [int(first, 16) for first, _ in pairs], [int(last, 16) for _, last in pairs]
 

@@ -13,10 +13,11 @@ from functools import lru_cache
 from limpet.contracts.source import StatLike
 from limpet.format.filemode import NodeType, go_mode_from_stat, node_type_from_stat
 from limpet.format.gojson import json_string
-from limpet.format.timestamps import NS_PER_S, local_second
+from limpet.format.timestamps import NS_PER_S, fraction_text, local_second
 
+_FILE = NodeType.FILE  # looking a member up costs 30 ns in Python 3.11
 _DEVICES = (NodeType.DEV, NodeType.CHARDEV)
-_LINKS_ONLY_IF_SEVERAL = (NodeType.FIFO, NodeType.SOCKET, NodeType.IRREGULAR)
+_COUNTED_IF_SEVERAL = (NodeType.FIFO, NodeType.SOCKET, NodeType.IRREGULAR)
 
 
 def node_json(
@@ -38,17 +39,16 @@ def node_json(
     None for what is no file; `atime_ns` None stands for the mtime. `device_id` is written for hard links
     only: it changes with every snapshot of a file system (restic issue 3041).
     """
-    st_mode = stat.st_mode
-    head, node_type = _head(st_mode)
+    head, node_type = _head(stat.st_mode)
     mtime_ns = stat.st_mtime_ns
     ctime_ns = stat.st_ctime_ns
     mtime = _time(mtime_ns)
     ctime = mtime if ctime_ns == mtime_ns else _time(ctime_ns)
     atime = mtime if atime_ns is None else _time(atime_ns)
     inode = stat.st_ino
-    links = stat.st_nlink
     tail = f',"inode":{inode}' if inode else ""
-    if node_type is NodeType.FILE:
+    if node_type is _FILE:
+        links = stat.st_nlink
         if links > 1 and stat.st_dev:
             tail += f',"device_id":{stat.st_dev}'
         if size is None:
@@ -57,20 +57,16 @@ def node_json(
             tail += f',"size":{size}'
         if links:
             tail += f',"links":{links}'
-    elif node_type is not NodeType.DIR:
-        tail += _links(node_type, stat)
-    if link_target:
-        tail += _link_target(link_target)
-    if xattrs:
-        tail += _attributes(xattrs)
-    if node_type in _DEVICES and stat.st_rdev:
-        tail += f',"device":{stat.st_rdev}'
+        if link_target or xattrs:
+            tail += _target_and_attributes(link_target, xattrs)
+    else:
+        tail += _special(node_type, stat, link_target, xattrs)
     if content is None:
         ids = "null"
-    elif content:
-        ids = '["' + '","'.join([blob_id.hex() for blob_id in content]) + '"]'
+    elif len(content) == 1:
+        ids = f'["{content[0].hex()}"]'
     else:
-        ids = "[]"
+        ids = '["' + '","'.join([blob_id.hex() for blob_id in content]) + '"]' if content else "[]"
     below = "" if subtree is None else f',"subtree":"{subtree.hex()}"'
     return (
         f'{{"name":{quoted_name.decode()}{head},"mtime":"{mtime}","atime":"{atime}","ctime":"{ctime}"'
@@ -98,32 +94,41 @@ def _owner(uid: int, gid: int, user: str, group: str) -> str:
 def _time(ns: int) -> str:
     second, fraction_ns = divmod(ns, NS_PER_S)
     head, zone = local_second(second)
-    if not fraction_ns:
-        return head + zone
-    return f"{head}.{fraction_ns:09d}".rstrip("0") + zone
+    if fraction_ns % 10:
+        return f"{head}.{fraction_ns:09d}{zone}"
+    return head + fraction_text(fraction_ns) + zone
 
 
-def _links(node_type: NodeType, stat: StatLike) -> str:
+def _special(
+    node_type: NodeType, stat: StatLike, link_target: bytes | None, xattrs: Sequence[tuple[bytes, bytes]]
+) -> str:
+    """What follows the inode of anything but a file."""
+    text = ""
     links = stat.st_nlink
-    text = f',"device_id":{stat.st_dev}' if links > 1 and stat.st_dev else ""
-    # restic writes no count for a fifo or socket; without it their hard links could not be restored.
-    if links > 1 or (links and node_type not in _LINKS_ONLY_IF_SEVERAL):
-        text += f',"links":{links}'
+    if node_type is not NodeType.DIR:
+        if links > 1 and stat.st_dev:
+            text = f',"device_id":{stat.st_dev}'
+        # restic counts no links of a fifo or socket; without the count their hard links could not be restored.
+        if links > 1 or (links and node_type not in _COUNTED_IF_SEVERAL):
+            text += f',"links":{links}'
+    text += _target_and_attributes(link_target, xattrs)
+    if node_type in _DEVICES and stat.st_rdev:
+        text += f',"device":{stat.st_rdev}'
     return text
 
 
-def _link_target(target: bytes) -> str:
-    text = ',"linktarget":' + json_string(target).decode()
-    try:
-        target.decode()
-    except UnicodeDecodeError:
-        text += f',"linktarget_raw":"{_base64(target)}"'
+def _target_and_attributes(link_target: bytes | None, xattrs: Sequence[tuple[bytes, bytes]]) -> str:
+    text = ""
+    if link_target:
+        text = ',"linktarget":' + json_string(link_target).decode()
+        try:
+            link_target.decode()
+        except UnicodeDecodeError:
+            text += f',"linktarget_raw":"{_base64(link_target)}"'
+    if xattrs:
+        pairs = [f'{{"name":{json_string(name).decode()},"value":"{_base64(value)}"}}' for name, value in xattrs]
+        text += f',"extended_attributes":[{",".join(pairs)}]'
     return text
-
-
-def _attributes(xattrs: Sequence[tuple[bytes, bytes]]) -> str:
-    pairs = [f'{{"name":{json_string(name).decode()},"value":"{_base64(value)}"}}' for name, value in xattrs]
-    return f',"extended_attributes":[{",".join(pairs)}]'
 
 
 def _base64(value: bytes) -> str:

@@ -36,12 +36,14 @@ ZERO_TIME = Time(-62_135_596_800 * NS_PER_S, 0)
 
 def local_offset(second: int) -> int:
     """UTC offset of the local zone at an instant, in seconds, for any instant at all."""
-    try:
-        return time.localtime(second).tm_gmtoff
-    except (OverflowError, OSError, ValueError):
-        # Beyond the C library's years only the rule that repeats every 400 years is left.
-        base = _CYCLE_S * 20 if second > 0 else -_CYCLE_S * 6
-        return time.localtime(base + second % _CYCLE_S).tm_gmtoff
+    # Beyond the C library's years the nearest equal year in the cycle of 400 stands in, at last one of our time.
+    far = (20 if second > 0 else -6) * _CYCLE_S + second % _CYCLE_S
+    for stand_in in (second, far, second % _CYCLE_S):
+        try:
+            return time.localtime(stand_in).tm_gmtoff
+        except (OverflowError, OSError, ValueError):
+            continue
+    return -time.timezone
 
 
 def format_time(ns: int, offset_s: int | None = None) -> str:

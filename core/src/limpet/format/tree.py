@@ -56,10 +56,13 @@ def iter_tree(data: Buffer) -> Iterator[Node]:
 
 def decode_tree_fields(data: Buffer) -> list[read.Fields]:
     """The nodes as their JSON objects with nothing in them checked but that they are objects."""
-    fields = [fields for batch in _batches(memoryview(data)) for fields in batch]
-    for node in fields:
-        read.as_object(node, "a node")
-    return fields
+    nodes: list[read.Fields] = []
+    for batch in _batches(memoryview(data)):
+        for node in batch:
+            if type(node) is not dict:
+                raise IntegrityError("a node is not a JSON object")
+        nodes += batch
+    return nodes
 
 
 def first_disorder(nodes: Iterable[Node]) -> bytes | None:
