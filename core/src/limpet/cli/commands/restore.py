@@ -1,0 +1,172 @@
+"""`limpet restore`: a snapshot, or a part of it, back into a folder."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from limpet.cli.formatting import format_bytes, format_duration
+from limpet.cli.restore_selection import PatternFlags, select_paths, select_xattrs
+from limpet.cli.selectors import snapshot_filter, snapshot_filter_options
+from limpet.cli.session import Session, pass_session
+from limpet.errors import LimpetError, UsageError
+from limpet.format.timestamps import format_time
+from limpet.ids import short
+from limpet.operations.restore import Overwrite, RestoreOptions, RestoreResult, restore, verify_files
+from limpet.repository.snapshots import StoredSnapshot, find_snapshot, tree_of
+
+Command = TypeVar("Command", bound=Callable[..., object])
+
+
+def _many(*flags: str, metavar: str, text: str) -> Callable[[Command], Command]:
+    return click.option(*flags, multiple=True, metavar=metavar, help=f"{text} (can be specified multiple times)")
+
+
+@click.command("restore", context_settings={"allow_interspersed_args": True})
+@click.option("-t", "--target", default="", metavar="directory", help="directory to extract data to")
+@_many("-e", "--exclude", metavar="pattern", text="exclude a pattern")
+@_many("--iexclude", metavar="pattern", text="same as --exclude but ignores the casing of filenames")
+@_many("--exclude-file", metavar="file", text="read exclude patterns from a file")
+@_many("--iexclude-file", metavar="file", text="same as --exclude-file but ignores casing of filenames in patterns")
+@_many("-i", "--include", metavar="pattern", text="include a pattern")
+@_many("--iinclude", metavar="pattern", text="same as --include but ignores the casing of filenames")
+@_many("--include-file", metavar="file", text="read include patterns from a file")
+@_many("--iinclude-file", metavar="file", text="same as --include-file but ignores casing of filenames in patterns")
+@_many("--exclude-xattr", metavar="pattern", text="exclude xattr by pattern")
+@_many("--include-xattr", metavar="pattern", text="include xattr by pattern")
+@snapshot_filter_options(single=True)
+@click.option("--dry-run", is_flag=True, help="do not write any data, just show what would be done")
+@click.option("--sparse", is_flag=True, help="restore files as sparse")
+@click.option("--verify", is_flag=True, help="verify restored files content")
+@click.option(
+    "--overwrite",
+    default="always",
+    metavar="behavior",
+    help="overwrite behavior, one of (always|if-changed|if-newer|never)",
+)
+@click.option(
+    "--delete",
+    is_flag=True,
+    help="delete files from target directory if they do not exist in snapshot. "
+    "Use '--dry-run -vv' to check what would be deleted",
+)
+@click.option(
+    "--ownership-by-name",
+    is_flag=True,
+    help="restore file ownership by user name and group name (except POSIX ACLs)",
+)
+@click.argument("snapshot_ids", nargs=-1, metavar="SNAPSHOTID")
+@pass_session
+def command(session: Session, /, *, snapshot_ids: Sequence[str], target: str, verify: bool, **flags: Any) -> None:
+    """Extract the data from a snapshot from the repository to a directory.
+
+    The special snapshotID "latest" restores the latest snapshot in the repository. With "snapshotID:subfolder"
+    only that folder of the snapshot is restored, its content right into the target directory.
+    """
+    options = _options(flags)
+    _refuse_contradictions(snapshot_ids, target, options, verify=verify)
+    with session.locked_repository() as repository:
+        chosen = snapshot_filter(flags["host"], flags["tag"], flags["path"])
+        stored, subfolder = find_snapshot(repository, snapshot_ids[0], chosen)
+        repository.load_index(session.reporter)
+        tree_id = tree_of(repository, stored, subfolder)
+        session.say(f"restoring {_describe(stored)} to {target}")
+        result = restore(repository, tree_id, Path(target), options, session.reporter)
+        _print_summary(session, result)
+        _raise_errors(result)
+        if not verify:
+            return
+        session.say(f"verifying files in {target}")
+        started = time.monotonic()
+        count = verify_files(repository, tree_id, Path(target), options, result, reporter=session.reporter)
+        _raise_errors(result)
+        took_s = time.monotonic() - started
+        session.say(f"finished verifying {count} files in {target} (took {took_s:.3f}s)")
+
+
+def _options(flags: dict[str, Any]) -> RestoreOptions:
+    sets = [
+        PatternFlags(word, flags[word], flags[f"i{word}"], flags[f"{word}_file"], flags[f"i{word}_file"])
+        for word in ("exclude", "include")
+    ]
+    try:
+        overwrite = Overwrite(flags["overwrite"])
+    except ValueError as error:
+        words = "|".join(word.value for word in Overwrite)
+        raise UsageError(
+            f'invalid argument "{flags["overwrite"]}" for "--overwrite" flag: invalid overwrite behavior '
+            f'"{flags["overwrite"]}", must be one of ({words})'
+        ) from error
+    return RestoreOptions(
+        overwrite=overwrite,
+        delete=flags["delete"],
+        sparse=flags["sparse"],
+        dry_run=flags["dry_run"],
+        ownership_by_name=flags["ownership_by_name"],
+        select=select_paths(*sets),
+        select_xattr=select_xattrs(flags["exclude_xattr"], flags["include_xattr"]),
+    )
+
+
+def _refuse_contradictions(snapshot_ids: Sequence[str], target: str, options: RestoreOptions, *, verify: bool) -> None:
+    if not snapshot_ids:
+        raise UsageError("no snapshot ID specified")
+    if len(snapshot_ids) > 1:
+        raise UsageError(f"more than one snapshot ID specified: [{' '.join(snapshot_ids)}]")
+    if not target:
+        raise UsageError("please specify a directory to restore to (--target)")
+    if options.dry_run and verify:
+        raise UsageError("--dry-run and --verify are mutually exclusive")
+    if options.delete and os.path.normpath(target) in {"/", "//"} and options.select is None:
+        raise UsageError("'--target / --delete' must be combined with an include or exclude filter")
+
+
+def _describe(stored: StoredSnapshot) -> str:
+    snapshot = stored.snapshot
+    paths = " ".join(snapshot.paths)
+    when = format_time(*snapshot.time)
+    return f"snapshot {short(stored.id)} of [{paths}] at {when} by {snapshot.username}@{snapshot.hostname}"
+
+
+def _print_summary(session: Session, result: RestoreResult) -> None:
+    if session.json:
+        session.print_json(_summary_document(result))
+        return
+    took = format_duration(result.duration_s)
+    total = f"{format_bytes(result.bytes_total)}"
+    if result.files_restored == result.files_total and result.bytes_restored == result.bytes_total:
+        line = f"Summary: Restored {result.files_total} files/dirs ({total}) in {took}"
+    else:
+        line = (
+            f"Summary: Restored {result.files_restored} / {result.files_total} files/dirs "
+            f"({format_bytes(result.bytes_restored)} / {total}) in {took}"
+        )
+    if result.files_skipped:
+        line += f", skipped {result.files_skipped} files/dirs {format_bytes(result.bytes_skipped)}"
+    if result.files_deleted:
+        line += f", deleted {result.files_deleted} files/dirs"
+    session.say(line)
+
+
+def _summary_document(result: RestoreResult) -> dict[str, object]:
+    figures = {
+        "seconds_elapsed": int(result.duration_s),
+        "total_files": result.files_total,
+        "files_restored": result.files_restored,
+        "files_skipped": result.files_skipped,
+        "files_deleted": result.files_deleted,
+        "total_bytes": result.bytes_total,
+        "bytes_restored": result.bytes_restored,
+        "bytes_skipped": result.bytes_skipped,
+    }
+    return {"message_type": "summary"} | {name: value for name, value in figures.items() if value}
+
+
+def _raise_errors(result: RestoreResult) -> None:
+    if result.errors:
+        raise LimpetError(f"There were {result.errors} errors")

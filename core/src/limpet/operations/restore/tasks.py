@@ -1,0 +1,293 @@
+"""What worker processes do in a restore: compare, create, write, and set metadata. Tasks take and give plain data.
+
+A file is named by its number in the plan; a failure comes back as `(file number, reason)`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+
+from limpet import filesystem
+from limpet.errors import IntegrityError
+from limpet.format.compression import Decompressor
+from limpet.format.crypto import SEAL_OVERHEAD, Box, MasterKey
+from limpet.operations.restore.content import matching_blobs, write_at, write_sparsely_at
+from limpet.operations.restore.metadata import MetadataPolicy, restore_metadata, restore_metadata_at
+from limpet.operations.restore.record import Record, decode_record
+from limpet.operations.restore.target import Target, join
+from limpet.repository.workers import SharedBuffers
+
+CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+WRITE_FLAGS = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+PRIVATE_MODE = 0o600
+SCRATCH_BYTES = 8 * 1024 * 1024
+READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+Failure = tuple[int, str]
+Identity = tuple[int, int]
+"""Device and inode number: which file a name must still lead to."""
+
+WholeFile = tuple[bytes, bytes]
+"""`(folder, record)` of a file that is written in one go."""
+PartialFile = tuple[bytes, bytes, Identity, bool]
+"""`(folder, name, identity, is it written sparsely)` of a file that was created before; its blobs come one by one."""
+BlobTask = tuple[int, int, int, bytes, list[tuple[int, int]]]
+"""`(position in the buffer, sealed length, plain length, id, [(file number, offset in the file)])`."""
+
+
+class DiskFullError(OSError):
+    """There is no room left; going on would fail for every file."""
+
+
+class WorkerState:
+    """What a worker keeps between tasks."""
+
+    def __init__(
+        self,
+        root_fd: int,
+        root_path: bytes,
+        key: MasterKey,
+        policy: MetadataPolicy,
+        *,
+        buffers: SharedBuffers,
+        allow_recursive_removal: bool = False,
+    ) -> None:
+        self.target = Target(root_fd, allow_recursive_removal=allow_recursive_removal)
+        self.root_path = root_path
+        self.policy = policy
+        self.buffers = buffers
+        self._box = Box(key)
+        self._decompressor = Decompressor()
+        # Reused: fresh megabytes cost more in page faults than the decryption into them.
+        self.scratch = memoryview(bytearray(SCRATCH_BYTES))
+
+    def open_blob(self, sealed: memoryview, blob_id: bytes, plain_length: int) -> memoryview:
+        """The verified plaintext, valid until the next call; IntegrityError."""
+        if len(sealed) - SEAL_OVERHEAD > len(self.scratch):
+            self.scratch = memoryview(bytearray(len(sealed)))
+        length = self._box.open_into(sealed, self.scratch)
+        data = self.scratch[:length]
+        if plain_length:
+            data = memoryview(self._decompressor.decompress(data, plain_length))
+        if sha256(data).digest() != blob_id:
+            raise IntegrityError("its content is not what its id says")
+        return data
+
+
+def write_blobs(
+    state: WorkerState,
+    source: int | bytes,
+    blobs: Sequence[BlobTask],
+    files: dict[int, WholeFile | PartialFile],
+    *,
+    is_sealed: bool,
+    is_sparse: bool,
+) -> tuple[list[tuple[int, str]], list[Failure]]:
+    """Write blobs from a shared buffer (or the bytes given) to all files that need them.
+
+    Gives the blobs that could not be opened, as `(index, reason)`, and the files that could not be written.
+    """
+    view = state.buffers.view(source) if isinstance(source, int) else memoryview(source)
+    damaged: list[tuple[int, str]] = []
+    failures: list[Failure] = []
+    for index, (position, length, plain_length, blob_id, targets) in enumerate(blobs):
+        sealed = view[position : position + length]
+        try:
+            data = state.open_blob(sealed, blob_id, plain_length) if is_sealed else sealed
+        except IntegrityError as error:
+            damaged.append((index, str(error)))
+            continue
+        for number, offset in targets:
+            file = files[number]
+            try:
+                if len(file) == 2:
+                    _write_whole(state, file[0], decode_record(file[1]), data, is_sparse)
+                else:
+                    _write_part(state, file, data, offset)
+            except OSError as error:
+                failures.append((number, _reason(error, file[0])))
+    return damaged, failures
+
+
+def create_files(
+    state: WorkerState, files: list[tuple[int, bytes, bytes, int, bool]]
+) -> tuple[list[tuple[int, Identity]], list[Failure]]:
+    """Make files ready for their blobs: `(file number, folder, name, size, keep what is there)`; their identities.
+
+    A file that is kept must be a regular one with a single name, else it is replaced as any other.
+    """
+    identities: list[tuple[int, Identity]] = []
+    failures: list[Failure] = []
+    for number, folder, name, size, is_kept in files:
+        try:
+            descriptor = _open_existing(state, folder, name) if is_kept else _create(state, folder, name)
+            try:
+                os.ftruncate(descriptor, size)
+                status = os.fstat(descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            failures.append((number, _reason(error, join(folder, name))))
+        else:
+            identities.append((number, (status.st_dev, status.st_ino)))
+    return identities, failures
+
+
+def finish_files(state: WorkerState, files: list[tuple[int, bytes, bytes, Identity]]) -> list[Failure]:
+    """Set the metadata of files whose content is complete: `(file number, folder, record, identity)`."""
+    failures: list[Failure] = []
+    for number, folder, raw, identity in files:
+        record = decode_record(raw)
+        try:
+            descriptor = _open_known(state, folder, record.name, identity, READ_FLAGS)
+            try:
+                restore_metadata(descriptor, record, state.policy)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            if not (state.policy.ignore_permission_errors and isinstance(error, PermissionError)):
+                failures.append((number, _reason(error, join(folder, record.name))))
+    return failures
+
+
+def create_empty_files(state: WorkerState, files: list[tuple[int, bytes, bytes]]) -> list[Failure]:
+    """Make files without content, with their metadata: `(file number, folder, record)`."""
+    empty = memoryview(b"")
+    return _each(files, lambda folder, raw: _write_whole(state, folder, decode_record(raw), empty, is_sparse=False))
+
+
+def create_specials(state: WorkerState, nodes: list[tuple[int, bytes, bytes, bytes, int]]) -> list[Failure]:
+    """Make symlinks, fifos and devices with their metadata: `(number, folder, record, link target, device)`."""
+    failures: list[Failure] = []
+    for number, folder, raw, link_target, device in nodes:
+        record = decode_record(raw)
+        try:
+            _create_special(state, folder, record, link_target, device)
+        except OSError as error:
+            failures.append((number, _reason(error, join(folder, record.name))))
+    return failures
+
+
+def compare_file(
+    state: WorkerState, folder: bytes, name: bytes, offset: int, blobs: Sequence[tuple[bytes, int]]
+) -> bytes:
+    """A byte for each blob, 1 where the file has it in its place already; all 0 if it cannot be read."""
+    try:
+        descriptor = os.open(name, READ_FLAGS, dir_fd=state.target.open_folder(folder))
+    except OSError:
+        return bytes(len(blobs))
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            return bytes(len(blobs))
+        return matching_blobs(descriptor, offset, blobs, state.scratch)
+    except OSError:
+        return bytes(len(blobs))
+    finally:
+        os.close(descriptor)
+
+
+def _each(items: Sequence[tuple[int, bytes, bytes]], act: Callable[[bytes, bytes], None]) -> list[Failure]:
+    failures: list[Failure] = []
+    for number, folder, raw in items:
+        try:
+            act(folder, raw)
+        except OSError as error:
+            failures.append((number, _reason(error, folder)))
+    return failures
+
+
+def _write_whole(state: WorkerState, folder: bytes, record: Record, data: memoryview, is_sparse: bool) -> None:
+    descriptor = _create(state, folder, record.name)
+    try:
+        try:
+            if is_sparse and data:
+                os.ftruncate(descriptor, len(data))
+                write_sparsely_at(descriptor, data, 0)
+            elif data and (written := os.write(descriptor, data)) < len(data):
+                write_at(descriptor, data[written:], written)
+        except OSError:
+            os.unlink(record.name, dir_fd=state.target.open_folder(folder))
+            raise
+        restore_metadata(descriptor, record, state.policy)
+    finally:
+        os.close(descriptor)
+
+
+def _write_part(state: WorkerState, file: PartialFile, data: memoryview, offset: int) -> None:
+    folder, name, identity, is_sparse = file
+    descriptor = _open_known(state, folder, name, identity, WRITE_FLAGS)
+    try:
+        if is_sparse:
+            write_sparsely_at(descriptor, data, offset)
+        else:
+            write_at(descriptor, data, offset)
+    finally:
+        os.close(descriptor)
+
+
+def _create(state: WorkerState, folder: bytes, name: bytes) -> int:
+    """A new file, never one that was there: so nobody can plant a link for us to write through."""
+    try:
+        return os.open(name, CREATE_FLAGS, PRIVATE_MODE, dir_fd=state.target.open_folder(folder))
+    except FileExistsError:
+        state.target.clear(folder, name)
+    return os.open(name, CREATE_FLAGS, PRIVATE_MODE, dir_fd=state.target.open_folder(folder))
+
+
+def _open_existing(state: WorkerState, folder: bytes, name: bytes) -> int:
+    descriptor = _open_ours(state, folder, name, WRITE_FLAGS)
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_nlink == 1:
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EEXIST, "was changed by another program while it was restored")
+
+
+def _open_known(state: WorkerState, folder: bytes, name: bytes, identity: Identity, flags: int) -> int:
+    """The file that we created or compared, and no other."""
+    descriptor = _open_ours(state, folder, name, flags)
+    status = os.fstat(descriptor)
+    if (status.st_dev, status.st_ino) == identity:
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EEXIST, "was replaced by another program while it was restored")
+
+
+def _open_ours(state: WorkerState, folder: bytes, name: bytes, flags: int) -> int:
+    """Open; a file whose mode denies it gets another one, for its own is restored later."""
+    parent = state.target.open_folder(folder)
+    try:
+        return os.open(name, flags, dir_fd=parent)
+    except PermissionError:
+        filesystem.set_mode(name, PRIVATE_MODE, dir_fd=parent)
+    return os.open(name, flags, dir_fd=parent)
+
+
+def _create_special(state: WorkerState, folder: bytes, record: Record, link_target: bytes, device: int) -> None:
+    parent = state.target.open_folder(folder)
+    kind = stat.S_IFMT(record.mode)
+    for last_try in (False, True):
+        try:
+            if kind == stat.S_IFLNK:
+                os.symlink(link_target, record.name, dir_fd=parent)
+            else:
+                filesystem.make_node(record.name, kind | PRIVATE_MODE, device, dir_fd=parent)
+            break
+        except FileExistsError:
+            if last_try:
+                raise
+            state.target.clear(folder, record.name)
+            parent = state.target.open_folder(folder)
+    restore_metadata_at(parent, join(state.root_path, folder), record, state.policy)
+
+
+def _reason(error: OSError, path: bytes) -> str:
+    """The system's words; a full disk ends the restore."""
+    if error.errno in _FULL:
+        raise DiskFullError(error.errno, error.strerror, os.fsdecode(path)) from error
+    return error.strerror or str(error)
