@@ -21,6 +21,7 @@ _FILE_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOC
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _NO_ATIME = getattr(os, "O_NOATIME", 0)
 _SHORT_PATH_BYTES = 2048  # well below PATH_MAX everywhere
+_O_PATH = getattr(os, "O_PATH", 0)
 _HAS_XATTRS = hasattr(os, "listxattr")
 _HAS_SEEK_DATA = hasattr(os, "SEEK_DATA")
 _HAS_FD_PATHS = os.path.isdir("/proc/self/fd")
@@ -207,6 +208,21 @@ def set_owner(name: bytes, uid: int, gid: int, *, dir_fd: int | None = None) -> 
     """Give `name` itself to the owner and group; nothing where the system has no owners."""
     if hasattr(os, "chown"):
         os.chown(name, uid, gid, dir_fd=dir_fd, follow_symlinks=False)
+
+
+def set_mode(name: bytes, permissions: int, *, dir_fd: int | None = None) -> None:
+    """Set the permission bits of `name`; a symlink is not followed but OSError (ELOOP)."""
+    if not (_O_PATH and _HAS_FD_PATHS):
+        os.chmod(name, permissions, dir_fd=dir_fd, follow_symlinks=os.chmod not in os.supports_follow_symlinks)
+        return
+    # Older Linux has no such call; the path of a descriptor leads to just the file that was opened.
+    fd = os.open(name, _O_PATH | _NO_FOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        if stat.S_ISLNK(os.fstat(fd).st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)
+        os.chmod(b"/proc/self/fd/%d" % fd, permissions)
+    finally:
+        os.close(fd)
 
 
 def set_times(name: bytes, atime_ns: int, mtime_ns: int, *, dir_fd: int | None = None) -> None:
