@@ -20,6 +20,7 @@ class Progress:
     bytes_total: int | None = None
     files_skipped: int = 0
     bytes_skipped: int = 0
+    files_deleted: int = 0
     errors: int = 0
     current: dict[str, None] = field(default_factory=dict)
     """Items in work, oldest first."""
@@ -38,6 +39,8 @@ class ItemEvent:
     data_stored_bytes: int = 0
     metadata_size_bytes: int = 0
     metadata_stored_bytes: int = 0
+    is_special: bool = False
+    """Neither folder nor regular file: a link, device or fifo."""
 
 
 class Reporter(Protocol):

@@ -13,7 +13,7 @@ def item_line(operation: str, event: ItemEvent) -> str:
     if operation == "restore":
         return (
             start
-            if event.is_folder or event.action == "deleted"
+            if event.is_folder or event.is_special or event.action == "deleted"
             else f"{start} with size {format_bytes(event.size_bytes)}"
         )
     if operation != "backup" or event.action not in {"new", "modified"}:

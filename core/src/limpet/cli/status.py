@@ -34,6 +34,7 @@ def status_document(progress: Progress, elapsed_s: float, remaining_s: int) -> d
             "total_files": progress.files_total or 0,
             "files_restored": progress.files_done,
             "files_skipped": progress.files_skipped,
+            "files_deleted": progress.files_deleted,
             "total_bytes": total,
             "bytes_restored": progress.bytes_done,
             "bytes_skipped": progress.bytes_skipped,
@@ -77,4 +78,6 @@ def _restore_line(progress: Progress, elapsed_s: float) -> str:
     )
     if progress.files_skipped:
         line += f", skipped {progress.files_skipped} files/dirs {format_bytes(progress.bytes_skipped)}"
+    if progress.files_deleted:
+        line += f", deleted {progress.files_deleted} files/dirs"
     return line
