@@ -64,7 +64,7 @@ def load_entry_point(kind: PluginKind, entry_point: EntryPoint) -> type:
     """The class that one entry point names, checked like `load`; for a listing, where names may be taken twice."""
     try:
         plugin = entry_point.load()
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # some module ends the process when a setting is missing
         raise PluginError(f"cannot be imported: {_one_line(error)}") from error
     problem = _broken_contract(kind, plugin)
     if problem is not None:
@@ -91,7 +91,7 @@ def _import(kind: PluginKind, name: str) -> object:
             name,
             on_load_failure_callback=lambda _manager, _entry_point, error: failures.append(error),
         )
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # some module ends the process when a setting is missing
         cause = failures[0] if failures else error
         raise PluginError(f"{kind.value} plugin {name!r} cannot be imported: {_one_line(cause)}") from cause
     return manager.extensions[0].plugin
