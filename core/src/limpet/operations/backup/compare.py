@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from limpet import filesystem
@@ -12,10 +13,11 @@ from limpet.format.gojson import unquote_name
 from limpet.format.filemode import go_mode_from_stat
 from limpet.format.node import decode_node
 from limpet.format.pack import BlobKind
-from limpet.format.timestamps import format_time, parse_time
+from limpet.format.timestamps import local_time, parse_time
 from limpet.ids import BlobId
 from limpet.repository.repository import Repository
 
+_DATA = BlobKind.DATA.value
 Fields = Mapping[str, Any]
 """A node of the parent as its JSON fields."""
 
@@ -49,46 +51,50 @@ class Comparer:
 
         All chunks are in the index still (restic issue 2571).
         """
+        get = old.get
         if (
-            old.get("type") != "file"
-            or old.get("size", 0) != status.st_size
-            or (self._check_inode and old.get("inode") != status.st_ino)
-            or not _same_time(old.get("mtime"), status.st_mtime_ns)
-            or (self._check_ctime and not _same_time(old.get("ctime"), status.st_ctime_ns))
+            get("size", 0) != status.st_size
+            or (self._check_inode and get("inode") != status.st_ino)
+            or not _same_time(get("mtime"), status.st_mtime_ns)
+            or (self._check_ctime and not _same_time(get("ctime"), status.st_ctime_ns))
+            or get("type") != "file"
         ):
             return None
         try:
-            content = [BlobId(bytes.fromhex(text)) for text in old.get("content") or ()]
+            content = [BlobId(bytes.fromhex(text)) for text in get("content") or ()]
         except (TypeError, ValueError):
             return None
         contains = self._contains
-        data = BlobKind.DATA.value
-        return content if all(contains(data, blob_id) for blob_id in content) else None
+        for blob_id in content:
+            if not contains(_DATA, blob_id):
+                return None
+        return content
 
     def same_metadata(self, status: StatLike, old: Fields) -> bool:
         """Whether a node written now would be the old one, given that times and size are the same.
 
         Attributes count as the same where the time of the last change is.
         """
-        mode = status.st_mode
-        uid = status.st_uid
-        gid = status.st_gid
+        get = old.get
         return (
             self._check_ctime
             and not self._with_atime
-            and old.get("mode", 0) == go_mode_from_stat(mode)
-            and old.get("uid") == uid
-            and old.get("gid") == gid
-            and old.get("inode", 0) == status.st_ino
-            and old.get("user", "") == filesystem.user_name(uid)
-            and old.get("group", "") == filesystem.group_name(gid)
-            and old.get("atime") == old.get("mtime")
-            and (old.get("type") == "dir" or _same_links(status, old))
+            and get("inode", 0) == status.st_ino
+            and (get("mode", 0), get("uid"), get("gid"), get("user", ""), get("group", ""))
+            == _mode_and_owner(status.st_mode, status.st_uid, status.st_gid)
+            and get("atime") == get("mtime")
+            and (get("type") == "dir" or _same_links(status, old))
         )
 
     def same_times(self, status: StatLike, old: Fields) -> bool:
         """Whether modification and change times are those of the old node."""
         return _same_time(old.get("mtime"), status.st_mtime_ns) and _same_time(old.get("ctime"), status.st_ctime_ns)
+
+
+@lru_cache(4096)
+def _mode_and_owner(st_mode: int, uid: int, gid: int) -> tuple[int, int, int, str, str]:
+    """What a node says of them; few files differ in it."""
+    return go_mode_from_stat(st_mode), uid, gid, filesystem.user_name(uid), filesystem.group_name(gid)
 
 
 def attributes(old: Fields) -> list[tuple[bytes, bytes]]:
@@ -102,7 +108,7 @@ def _same_links(status: StatLike, old: Fields) -> bool:
 
 
 def _same_time(text: object, ns: int) -> bool:
-    if text == format_time(ns):
+    if text == local_time(ns):
         return True
     # The same instant may have been written in another zone.
     try:
