@@ -13,7 +13,7 @@ from functools import lru_cache
 from limpet.contracts.source import StatLike
 from limpet.format.filemode import NodeType, go_mode_from_stat, node_type_from_stat
 from limpet.format.gojson import json_string
-from limpet.format.timestamps import NS_PER_S, fraction_text, local_second
+from limpet.format.timestamps import local_time
 
 _FILE = NodeType.FILE  # looking a member up costs 30 ns in Python 3.11
 _DEVICES = (NodeType.DEV, NodeType.CHARDEV)
@@ -42,9 +42,9 @@ def node_json(
     head, node_type = _head(stat.st_mode)
     mtime_ns = stat.st_mtime_ns
     ctime_ns = stat.st_ctime_ns
-    mtime = _time(mtime_ns)
-    ctime = mtime if ctime_ns == mtime_ns else _time(ctime_ns)
-    atime = mtime if atime_ns is None else _time(atime_ns)
+    mtime = local_time(mtime_ns)
+    ctime = mtime if ctime_ns == mtime_ns else local_time(ctime_ns)
+    atime = mtime if atime_ns is None else local_time(atime_ns)
     inode = stat.st_ino
     tail = f',"inode":{inode}' if inode else ""
     if node_type is _FILE:
@@ -89,14 +89,6 @@ def _owner(uid: int, gid: int, user: str, group: str) -> str:
     if group:
         text += ',"group":' + json_string(group).decode()
     return text
-
-
-def _time(ns: int) -> str:
-    second, fraction_ns = divmod(ns, NS_PER_S)
-    head, zone = local_second(second)
-    if fraction_ns % 10:
-        return f"{head}.{fraction_ns:09d}{zone}"
-    return head + fraction_text(fraction_ns) + zone
 
 
 def _special(

@@ -57,12 +57,10 @@ def format_time(ns: int, offset_s: int | None = None) -> str:
 
 
 def local_time(ns: int) -> str:
-    """`format_time` in the local zone, for the hot path: twice as fast."""
+    """`format_time` in the local zone, for the hot path."""
     second, fraction_ns = divmod(ns, NS_PER_S)
     head, zone = local_second(second)
-    if not fraction_ns:
-        return head + zone
-    return f"{head}.{fraction_ns:09d}".rstrip("0") + zone
+    return f"{head}{fraction_text(fraction_ns)}{zone}" if fraction_ns else head + zone
 
 
 def fraction_text(fraction_ns: int) -> str:
