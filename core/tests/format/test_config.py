@@ -59,7 +59,6 @@ def test_unknown_versions_are_named(version: int) -> None:
         {"version": "2"},
         {"version": -1},
         {"version": True},
-        {"version": None},
         {"id": "ab"},
         {"id": 5},
         {"chunker_polynomial": "0x3da3358b4dc173"},

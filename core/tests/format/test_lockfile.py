@@ -47,7 +47,7 @@ def test_unknown_fields_are_ignored() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"time": "now"}, {"time": None}, {"exclusive": "no"}, {"exclusive": 0}, {"pid": -1}, {"pid": 1.5}, {"uid": 2**32}],
+    [{"time": "now"}, {"time": 5}, {"exclusive": "no"}, {"exclusive": 0}, {"pid": -1}, {"pid": 1.5}, {"uid": 2**32}],
 )
 def test_malformed_fields_are_refused(wrong: dict[str, object]) -> None:
     """An exclusive lock that decodes as a shared one would let others in."""

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
 from limpet.errors import IntegrityError, RepositoryError
 from limpet.format import Buffer
-from limpet.format.gojson import JsonValue
-from limpet.format.jsonobject import JsonObject, encode_unknown
+from limpet.format import fields as read
+from limpet.format.gojson import JsonValue, json_value
 from limpet.ids import ID_SIZE, is_hex_id
 
 MIN_VERSION = 1
@@ -19,7 +18,7 @@ MAX_VERSION = 2
 POLYNOMIAL_DEGREE = 53
 
 _HEX = re.compile(r"[0-9a-fA-F]{1,16}")
-_FIELDS = ("version", "id", "chunker_polynomial")
+_KNOWN = frozenset(("version", "id", "chunker_polynomial"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +28,7 @@ class Config:
     version: int
     id: str
     chunker_polynomial: int
-    extra: Mapping[str, JsonValue] = field(default_factory=dict)  # fields of other programs, kept over a rewrite
+    extra: dict[str, JsonValue] = field(default_factory=dict)  # fields of other programs, kept over a rewrite
 
     @classmethod
     def new(cls, version: int, chunker_polynomial: int) -> Self:
@@ -39,8 +38,12 @@ class Config:
 
 def encode_config(config: Config) -> bytes:
     """The JSON as restic writes it, other programs' fields last."""
-    known = f'"version":{config.version},"id":"{config.id}","chunker_polynomial":"{config.chunker_polynomial:x}"'
-    return b"{" + known.encode("ascii") + encode_unknown(config.extra) + b"}"
+    fields: dict[str, JsonValue] = {
+        "version": config.version,
+        "id": config.id,
+        "chunker_polynomial": f"{config.chunker_polynomial:x}",
+    }
+    return json_value(fields | config.extra)
 
 
 def decode_config(json: Buffer) -> Config:
@@ -48,20 +51,22 @@ def decode_config(json: Buffer) -> Config:
 
     That the polynomial is irreducible is not checked here (see the chunker); its degree is.
     """
-    fields = JsonObject.parse(json, "config")
-    version = fields.integer("version", most=2**32 - 1)
+    fields = read.decode_object(json, "the config")
+    version = read.uint(fields, "version", read.UINT32)
     if not MIN_VERSION <= version <= MAX_VERSION:
         raise RepositoryError(
             f"repository has version {version}, this Limpet knows {MIN_VERSION} to {MAX_VERSION}: try a newer one"
         )
-    repository_id = fields.text("id")
+    repository_id = read.string(fields, "id")
     if not is_hex_id(repository_id):
-        raise IntegrityError("config: field 'id' is not 64 hex digits")
-    return Config(version, repository_id, _polynomial(fields.text("chunker_polynomial")), fields.unknown(_FIELDS))
+        raise IntegrityError("the config's id is not 64 hex digits")
+    polynomial = _polynomial(read.string(fields, "chunker_polynomial"))
+    extra = {name: value for name, value in fields.items() if name not in _KNOWN}
+    return Config(version, repository_id, polynomial, extra)
 
 
 def _polynomial(text: str) -> int:
     polynomial = int(text, 16) if _HEX.fullmatch(text) else 0
     if polynomial.bit_length() != POLYNOMIAL_DEGREE + 1:
-        raise IntegrityError(f"config: field 'chunker_polynomial' is not of degree {POLYNOMIAL_DEGREE}")
+        raise IntegrityError(f"the config's chunker_polynomial is not hexadecimal of degree {POLYNOMIAL_DEGREE}")
     return polynomial

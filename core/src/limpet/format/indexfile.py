@@ -11,15 +11,14 @@ from dataclasses import dataclass
 
 from limpet.errors import IntegrityError
 from limpet.format import Buffer
+from limpet.format import fields as read
 from limpet.format.crypto import SEAL_OVERHEAD
-from limpet.format.jsonobject import JsonObject, parse_json
 from limpet.format.pack import KIND_OF_WORD, BlobKind, PackedBlob
-from limpet.ids import BlobId, StorageId, is_hex_id
+from limpet.ids import BlobId, StorageId
 
 MAX_BLOBS = 50_000
 """An index file is full with about this many entries, some 8 MiB of JSON."""
 
-_U32_MAX = 2**32 - 1
 _PLAIN = b'{"id":"%b","type":"%b","offset":%d,"length":%d}'
 _COMPRESSED = b'{"id":"%b","type":"%b","offset":%d,"length":%d,"uncompressed_length":%d}'
 _WORDS = {kind: kind.word.encode("ascii") for kind in BlobKind}
@@ -43,12 +42,12 @@ def decode_index(json: Buffer) -> IndexFile:
 
     Takes some 400 bytes of memory a blob: a whole repository's index belongs into the `IndexTable`.
     """
-    value = parse_json(json, "index")
+    value = read.decode_json(json, "an index")
     if isinstance(value, list):
         return IndexFile([_decode_pack(item) for item in value], [])
-    fields = JsonObject(value, "index").fields
-    packs = [_decode_pack(item) for item in _list(fields.get("packs"), "packs")]
-    supersedes = [StorageId(_decode_id(item)) for item in _list(fields.get("supersedes"), "supersedes")]
+    fields = read.as_object(value, "an index")
+    packs = [_decode_pack(item) for item in read.array(fields, "packs") or ()]
+    supersedes = [StorageId(read.id_from_hex(item)) for item in read.array(fields, "supersedes") or ()]
     return IndexFile(packs, supersedes)
 
 
@@ -66,42 +65,20 @@ def _encode_blob(blob: PackedBlob) -> bytes:
 
 
 def _decode_pack(value: object) -> tuple[StorageId, list[PackedBlob]]:
-    if not isinstance(value, dict):
-        raise IntegrityError("index: a pack is not a JSON object")
-    pack_id = StorageId(_decode_id(value.get("id")))
-    return pack_id, [_decode_blob(item) for item in _list(value.get("blobs"), "blobs")]
+    fields = read.as_object(value, "a pack in an index")
+    pack_id = StorageId(read.id_from_hex(fields.get("id")))
+    return pack_id, [_decode_blob(item) for item in read.array(fields, "blobs") or ()]
 
 
 def _decode_blob(value: object) -> PackedBlob:
-    if not isinstance(value, dict):
-        raise IntegrityError("index: a blob is not a JSON object")
-    get = value.get
-    word = get("type")
-    kind = KIND_OF_WORD.get(word) if isinstance(word, str) else None
+    fields = read.as_object(value, "a blob in an index")
+    word = read.string(fields, "type")
+    kind = KIND_OF_WORD.get(word)
     if kind is None:
-        raise IntegrityError(f"index: a blob has the unknown type {str(word)[:20]!r}")
-    offset_bytes, length_bytes, plain_length_bytes = get("offset"), get("length"), get("uncompressed_length") or 0
-    if not (
-        type(offset_bytes) is type(length_bytes) is type(plain_length_bytes) is int
-        and offset_bytes >= 0
-        and length_bytes >= SEAL_OVERHEAD
-        and offset_bytes + length_bytes <= _U32_MAX
-        and 0 <= plain_length_bytes <= _U32_MAX
-    ):
-        raise IntegrityError("index: a blob has an impossible offset or length")
-    return PackedBlob(kind, BlobId(_decode_id(get("id"))), offset_bytes, length_bytes, plain_length_bytes)
-
-
-def _decode_id(value: object) -> bytes:
-    if not isinstance(value, str) or not is_hex_id(value):
-        raise IntegrityError("index: an id is not 64 hex digits")
-    return bytes.fromhex(value)
-
-
-def _list(value: object, name: str) -> list[object]:
-    # Go writes an empty list that was never made as null.
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise IntegrityError(f"index: field {name!r} is not a list")
-    return value
+        raise IntegrityError(f"a blob in an index has the unknown type {word[:20]!r}")
+    offset_bytes = read.uint(fields, "offset", read.UINT32)
+    length_bytes = read.uint(fields, "length", read.UINT32)
+    if length_bytes < SEAL_OVERHEAD or offset_bytes + length_bytes > read.UINT32:
+        raise IntegrityError(f"a blob in an index cannot have {length_bytes} bytes at offset {offset_bytes}")
+    plain_length_bytes = read.uint(fields, "uncompressed_length", read.UINT32)
+    return PackedBlob(kind, BlobId(read.id_from_hex(fields.get("id"))), offset_bytes, length_bytes, plain_length_bytes)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from limpet.errors import IntegrityError, RepositoryError, WrongPasswordError
 from limpet.format import Buffer
+from limpet.format import fields as read
 from limpet.format.crypto import SEAL_OVERHEAD, Box, MasterKey
-from limpet.format.gojson import JsonValue, json_string
-from limpet.format.jsonobject import JsonObject, encode_unknown
+from limpet.format.gojson import JsonValue, json_value
 from limpet.format.kdf import KdfParameters, derive_key
-from limpet.format.timestamps import Time, format_time, parse_time
+from limpet.format.timestamps import Time, format_time
 
 KDF_NAME = "scrypt"
-ZERO_TIME = "0001-01-01T00:00:00Z"  # what Go writes for a time that was never set
 
-_FIELDS = ("created", "username", "hostname", "kdf", "N", "r", "p", "salt", "data")
+_KNOWN = frozenset(("created", "username", "hostname", "kdf", "N", "r", "p", "salt", "data"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +27,7 @@ class KeyFile:
     hostname: str
     kdf: KdfParameters
     data: bytes = field(repr=False)
-    extra: Mapping[str, JsonValue] = field(default_factory=dict)  # fields of other programs
+    extra: dict[str, JsonValue] = field(default_factory=dict)  # fields of other programs
 
     def open(self, password: str) -> MasterKey:
         """The master key; WrongPasswordError if the password does not open it. Takes about half a second.
@@ -51,36 +49,38 @@ def seal_master_key(master_key: MasterKey, password: str, parameters: KdfParamet
 
 def encode_keyfile(keyfile: KeyFile) -> bytes:
     """The JSON as restic writes it, other programs' fields last."""
-    created = format_time(keyfile.created.ns, keyfile.created.offset_s)
-    return (
-        b'{"created":"%b","username":%b,"hostname":%b,"kdf":"scrypt","N":%d,"r":%d,"p":%d,"salt":"%b","data":"%b"%b}'
-        % (
-            created.encode("ascii"),
-            json_string(keyfile.username),
-            json_string(keyfile.hostname),
-            keyfile.kdf.n,
-            keyfile.kdf.r,
-            keyfile.kdf.p,
-            b64encode(keyfile.kdf.salt),
-            b64encode(keyfile.data),
-            encode_unknown(keyfile.extra),
-        )
-    )
+    fields: dict[str, JsonValue] = {
+        "created": format_time(*keyfile.created),
+        "username": keyfile.username,
+        "hostname": keyfile.hostname,
+        "kdf": KDF_NAME,
+        "N": keyfile.kdf.n,
+        "r": keyfile.kdf.r,
+        "p": keyfile.kdf.p,
+        "salt": b64encode(keyfile.kdf.salt).decode("ascii"),
+        "data": b64encode(keyfile.data).decode("ascii"),
+    }
+    return json_value(fields | keyfile.extra)
 
 
 def decode_keyfile(json: Buffer) -> KeyFile:
     """The key file; IntegrityError if malformed or absurd, RepositoryError if it needs another function than scrypt."""
-    fields = JsonObject.parse(json, "key")
-    kdf_name = fields.text("kdf")
+    fields = read.decode_object(json, "a key")
+    kdf_name = read.string(fields, "kdf")
     if kdf_name != KDF_NAME:
         raise RepositoryError(f"key uses {kdf_name[:20]!r} to derive keys; only {KDF_NAME} is known")
-    parameters = KdfParameters(fields.integer("N"), fields.integer("r"), fields.integer("p"), fields.base64("salt"))
-    data = fields.base64("data")
+    n, r, p = (read.uint(fields, name) for name in ("N", "r", "p"))
+    data = read.base64(fields, "data") or b""
     if len(data) < SEAL_OVERHEAD:
-        raise IntegrityError(f"key: field 'data' has {len(data)} bytes, too few for a key")
-    created = parse_time(fields.text("created", ZERO_TIME))
-    username, hostname = fields.text("username", ""), fields.text("hostname", "")
-    return KeyFile(created, username, hostname, parameters, data, fields.unknown(_FIELDS))
+        raise IntegrityError(f"key has {len(data)} bytes of sealed data, too few to hold a key")
+    return KeyFile(
+        created=read.time(fields, "created"),
+        username=read.string(fields, "username"),
+        hostname=read.string(fields, "hostname"),
+        kdf=KdfParameters(n, r, p, read.base64(fields, "salt") or b""),
+        data=data,
+        extra={name: value for name, value in fields.items() if name not in _KNOWN},
+    )
 
 
 def _encode_master_key(key: MasterKey) -> bytes:
@@ -92,9 +92,10 @@ def _encode_master_key(key: MasterKey) -> bytes:
 
 
 def _decode_master_key(json: Buffer) -> MasterKey:
-    fields = JsonObject.parse(json, "master key")
-    mac = JsonObject(fields.fields.get("mac"), "master key's mac")
+    fields = read.decode_object(json, "the master key")
+    mac = read.as_object(fields.get("mac"), "the master key's mac")
+    parts = (read.base64(fields, "encrypt"), read.base64(mac, "k"), read.base64(mac, "r"))
     try:
-        return MasterKey(fields.base64("encrypt"), mac.base64("k"), mac.base64("r"))
+        return MasterKey(*(part or b"" for part in parts))
     except ValueError as error:
-        raise IntegrityError(f"master key is damaged: {error}") from error
+        raise IntegrityError(f"the master key is damaged: {error}") from error

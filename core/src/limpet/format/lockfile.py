@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from limpet.format import Buffer
-from limpet.format.gojson import json_string
-from limpet.format.jsonobject import JsonObject
-from limpet.format.timestamps import Time, format_time, parse_time
-
-_U32_MAX = 2**32 - 1
+from limpet.format import fields as read
+from limpet.format.gojson import JsonValue, json_value
+from limpet.format.timestamps import Time, format_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,26 +25,26 @@ class LockFile:
 
 def encode_lockfile(lock: LockFile) -> bytes:
     """The JSON as restic writes it; uid and gid only where they are not 0."""
-    return b'{"time":"%b","exclusive":%b,"hostname":%b,"username":%b,"pid":%d%b%b}' % (
-        format_time(lock.time.ns, lock.time.offset_s).encode("ascii"),
-        b"true" if lock.exclusive else b"false",
-        json_string(lock.hostname),
-        json_string(lock.username),
-        lock.pid,
-        b',"uid":%d' % lock.uid if lock.uid else b"",
-        b',"gid":%d' % lock.gid if lock.gid else b"",
-    )
+    fields: dict[str, JsonValue] = {
+        "time": format_time(*lock.time),
+        "exclusive": lock.exclusive,
+        "hostname": lock.hostname,
+        "username": lock.username,
+        "pid": lock.pid,
+    }
+    fields |= {name: number for name, number in (("uid", lock.uid), ("gid", lock.gid)) if number}
+    return json_value(fields)
 
 
 def decode_lockfile(json: Buffer) -> LockFile:
     """The lock; IntegrityError for anything malformed. Fields that Limpet does not know are ignored."""
-    fields = JsonObject.parse(json, "lock")
+    fields = read.decode_object(json, "a lock")
     return LockFile(
-        time=parse_time(fields.text("time")),
-        exclusive=fields.boolean("exclusive"),
-        hostname=fields.text("hostname"),
-        username=fields.text("username"),
-        pid=fields.integer("pid"),
-        uid=fields.integer("uid", 0, most=_U32_MAX),
-        gid=fields.integer("gid", 0, most=_U32_MAX),
+        time=read.time(fields, "time"),
+        exclusive=read.boolean(fields, "exclusive"),
+        hostname=read.string(fields, "hostname"),
+        username=read.string(fields, "username"),
+        pid=read.uint(fields, "pid"),
+        uid=read.uint(fields, "uid", read.UINT32),
+        gid=read.uint(fields, "gid", read.UINT32),
     )
