@@ -31,7 +31,7 @@ class Chunker:
         level: str | None = None,
     ) -> None:
         degree = polynomial.bit_length() - 1
-        if degree not in DEGREES:
+        if polynomial < 0 or degree not in DEGREES:
             raise ValueError("the polynomial must have a degree from 8 to 53")
         if not WINDOW <= min_size <= max_size:
             raise ValueError("the sizes must be 64 <= min_size <= max_size")
@@ -50,14 +50,16 @@ class Chunker:
         self._reduce = [_remainder(b << degree, polynomial) ^ (b << degree) for b in range(256)]
 
     def cuts(self, buffer: Buffer, is_last: bool) -> list[int]:
-        """The lengths in bytes of the chunks that are certain. Without `is_last` it stops where fewer than the largest
-        chunk's bytes remain; with it the lengths cover the buffer exactly.
+        """The lengths in bytes of the chunks that are certain. With `is_last` they cover the buffer
+        exactly; without it what follows the last cut is left over.
         """
         data = memoryview(buffer).cast("B")
         lengths = []
         start = 0
-        while start < len(data) and (is_last or len(data) - start >= self._max_size):
+        while start < len(data):
             length = self._cut(data[start : start + self._max_size])
+            if not is_last and length == len(data) - start and length < self._max_size:
+                break  # no cut was found: more bytes may follow before the next
             lengths.append(length)
             start += length
         return lengths

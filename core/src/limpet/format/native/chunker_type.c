@@ -67,8 +67,11 @@ static PyObject *chunker_new(PyTypeObject *type, PyObject *args, PyObject *kwarg
 static size_t *find_cuts(const Chunker *chunker, const uint8_t *data, size_t size, int is_last, size_t *count) {
     size_t *lengths = malloc((size / chunker->min_size + 1) * sizeof *lengths);
     *count = 0;
-    while (lengths != NULL && size > 0 && (is_last || size >= chunker->max_size)) {
+    while (lengths != NULL && size > 0) {
         size_t length = chunker_cut(chunker, data, size);
+        if (!is_last && length == size && length < chunker->max_size) {
+            break; /* no cut was found: more bytes may follow before the next */
+        }
         lengths[(*count)++] = length;
         data += length;
         size -= length;
@@ -130,8 +133,8 @@ PyObject *chunker_level_names(PyObject *module, PyObject *unused) {
 static PyMethodDef chunker_methods[] = {
     {"cuts", (PyCFunction)(void (*)(void))chunker_cuts, METH_VARARGS | METH_KEYWORDS,
      "cuts($self, buffer, is_last)\n--\n\n"
-     "The lengths in bytes of the chunks that are certain. Without is_last it stops where fewer than the largest\n"
-     "chunk's bytes remain; with it the lengths cover the buffer exactly. Other threads run meanwhile."},
+     "The lengths in bytes of the chunks that are certain. With is_last they cover the buffer exactly;\n"
+     "without it what follows the last cut is left over. Other threads run meanwhile."},
     {NULL, NULL, 0, NULL},
 };
 
