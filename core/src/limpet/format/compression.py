@@ -20,14 +20,14 @@ class Level(Enum):
     MAX = "max"
 
 
-# restic's encoder is klauspost/compress, whose four speeds stand for zstd's levels 1, 3, 7 to 8 and 11. With zstd itself
-# each of these costs no more time than restic's and gives less (1 MiB blobs of Python source / of an executable, in
-# per cent of their size): fastest 25/46 (restic 29/61), auto 23/41 (27/58), better 20/39 (26/57), max 20/38 (24/54).
-# Levels above 12 cost three to ten times as much for 1 to 5 points more.
+# restic has klauspost/compress, whose four speeds stand for the levels 1, 3, 7 to 8 and 11 of zstd. With zstd itself
+# the same levels give less (measured on blobs of 1 MiB of Python source / of an executable, in per cent of their size):
+# fastest 25/46 (restic 29/61), auto 23/41 (27/58), better 20/39 (26/57), max 20/38 (24/54). Levels above 12 take three
+# to ten times as long for 1 to 5 points more.
 _ZSTD_LEVELS = {
     Level.FASTEST: 1,
     Level.AUTO: 3,
-    # OFF is about data blobs only: what is compressed all the same (trees, indexes, ...) gets the default, as in restic.
+    # OFF is about data blobs only: what is compressed all the same (trees, indexes, ...) gets the default.
     Level.OFF: 3,
     Level.BETTER: 7,
     Level.MAX: 12,
