@@ -22,7 +22,10 @@ MAX_PACKS = 2**31
 
 PLAIN_ENTRY = 1 + 4 + ID_SIZE
 COMPRESSED_ENTRY = PLAIN_ENTRY + 4
-HEADER_OVERHEAD = 32 + 4
+SEAL_OVERHEAD = 32
+HEADER_OVERHEAD = SEAL_OVERHEAD + 4
+
+UNEXPECTED = "not an index file in a layout that restic or Limpet writes"
 
 # The one grammar that load_json takes, with JSON's white space before every token. Possessive: nothing is tried twice.
 _WS = rb"[ \t\r\n]*+"
@@ -163,24 +166,30 @@ class IndexTable:
 
 def _scan(data: bytes) -> list[tuple[bytes, list[PackBlob]]]:
     if _INDEX_FILE.fullmatch(data) is None:
-        raise ValueError("not an index file in a layout that restic or Limpet writes")
+        raise ValueError(UNEXPECTED)
     start = _PACKS_START.search(data)
     packs = []
     for pack in _PACK_ITEM.finditer(data, start.end() if start else 0):
         pack_id = _PACK_ID.search(data, pack.start())
         assert pack_id is not None
         blobs = [_blob(blob) for blob in _BLOB_ITEM.finditer(data, pack_id.end(), pack.end())]
-        packs.append((bytes.fromhex(pack_id[1].decode()), blobs))
+        packs.append((bytes.fromhex(pack_id[1].decode("ascii")), blobs))
     return packs
 
 
 def _blob(match: re.Match[bytes]) -> PackBlob:
-    numbers = [match[3], match[4], match[5] or b"0"]
-    # Python refuses to parse absurdly long integers in a different way than too large ones.
-    if any(len(number) > len(str(MAX_U32)) or int(number) > MAX_U32 for number in numbers):
-        raise ValueError("not an index file in a layout that restic or Limpet writes")
     kind = 1 if match[2] == b"tree" else 0
-    return (kind, bytes.fromhex(match[1].decode()), int(numbers[0]), int(numbers[1]), int(numbers[2]))
+    offset, length, plain_length = (_number(digits or b"0") for digits in (match[3], match[4], match[5]))
+    if length < SEAL_OVERHEAD or offset + length > MAX_U32:
+        raise ValueError(UNEXPECTED)
+    return (kind, bytes.fromhex(match[1].decode("ascii")), offset, length, plain_length)
+
+
+def _number(digits: bytes) -> int:
+    # By length first: Python has an error of its own for absurdly long integers.
+    if len(digits) > len(str(MAX_U32)) or int(digits) > MAX_U32:
+        raise ValueError(UNEXPECTED)
+    return int(digits)
 
 
 def _key(kind: int, blob_id: bytes) -> tuple[int, bytes]:

@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define SEAL_OVERHEAD 32 /* no sealed blob is shorter */
+
 typedef struct {
     const uint8_t *next, *end;
 } Scanner;
@@ -121,7 +123,7 @@ static int scan_blob(Scanner *s, ScannedBlob *blob) {
             return 0;
         }
     }
-    return take(s, '}');
+    return blob->length >= SEAL_OVERHEAD && blob->length <= UINT32_MAX - blob->offset && take(s, '}');
 }
 
 static ScanResult scan_pack(Scanner *s, ScannedIndex *scanned) {

@@ -1,0 +1,143 @@
+/* Drives the parts of the extension that need no Python, built with sanitizers by test_native_sanitized.py.
+ *
+ * Arguments: a file with JSON lines of index files, and the number of rounds. Each round mutates a line, scans it in
+ * memory of exactly its size and loads it into a table; then every level of the chunker cuts buffers of exactly the size
+ * it is told.
+ */
+#include "../../src/limpet/format/native/chunker.h"
+#include "../../src/limpet/format/native/claim_table.h"
+#include "../../src/limpet/format/native/index_table.h"
+
+#include <stdio.h>
+
+static uint64_t state = 88172645463325252u;
+
+static uint64_t chance(uint64_t below) {
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state % below;
+}
+
+static uint8_t *exact_copy(const uint8_t *data, size_t size) {
+    uint8_t *copy = malloc(size ? size : 1);
+    if (copy == NULL) {
+        abort();
+    }
+    memcpy(copy, data, size);
+    return copy;
+}
+
+static size_t mutate(uint8_t *data, size_t size) {
+    static const char marks[] = "{}[]\",:0123456789abcdef \n\\";
+    for (uint64_t i = chance(4); i > 0 && size > 0; i--) {
+        size_t at = chance(size);
+        switch (chance(4)) {
+        case 0:
+            data[at] = (uint8_t)marks[chance(sizeof marks - 1)];
+            break;
+        case 1:
+            data[at] ^= (uint8_t)(1u << chance(8));
+            break;
+        case 2:
+            size = at;
+            break;
+        default:
+            memmove(data + at, data + at + 1, size - at - 1);
+            size--;
+        }
+    }
+    return size;
+}
+
+static void check_index(const uint8_t *line, size_t length, unsigned long rounds) {
+    SipKey key = {{1, 2}};
+    IndexTable table;
+    unsigned long loaded = 0;
+    index_table_init(&table, &key);
+    for (unsigned long i = 0; i < rounds; i++) {
+        uint8_t *mutated = exact_copy(line, length);
+        size_t size = i == 0 ? length : mutate(mutated, length);
+        uint8_t *exact = exact_copy(mutated, size);
+        ScannedIndex scanned;
+        if (index_json_scan(exact, size, &scanned) == SCAN_DONE) {
+            loaded++;
+            index_table_add_scanned(&table, &scanned);
+            for (size_t k = 0; k < scanned.blob_count; k++) {
+                IndexCursor cursor = index_table_start(&table, scanned.blobs[k].kind, scanned.blobs[k].id);
+                if (!index_table_next(&table, &cursor, scanned.blobs[k].kind, scanned.blobs[k].id)) {
+                    abort();
+                }
+            }
+        }
+        index_json_free(&scanned);
+        free(exact);
+        free(mutated);
+    }
+    index_table_free(&table);
+    if (loaded == 0 && length > 1) {
+        abort();
+    }
+}
+
+static void check_chunkers(unsigned long rounds) {
+    Chunker chunker;
+    for (const ChunkerLevel *const *level = chunker_levels(); *level != NULL; level++) {
+        chunker_init(&chunker, 0x3DA3358B4DC173u, 64 + chance(200), 300 + chance(70000), 12, *level);
+        for (unsigned long i = 0; i < rounds; i++) {
+            size_t size = 1 + chance(80000), position = 0;
+            uint8_t *data = malloc(size);
+            if (data == NULL) {
+                abort();
+            }
+            for (size_t k = 0; k < size; k++) {
+                data[k] = (uint8_t)chance(256);
+            }
+            while (position < size) {
+                position += chunker_cut(&chunker, data + position, size - position);
+            }
+            if (position != size) {
+                abort();
+            }
+            free(data);
+        }
+    }
+}
+
+static void check_claims(unsigned long rounds) {
+#ifdef HAVE_CLAIM_TABLE
+    SipKey key = {{3, 4}};
+    uint64_t mask[CLAIM_WORDS] = {5, 6, 7, 8};
+    ClaimTable table;
+    uint8_t id[ID_SIZE] = {0};
+    if (claim_table_init(&table, &key, mask) < 0) {
+        abort();
+    }
+    for (unsigned long i = 0; i < rounds; i++) {
+        memcpy(id + i % 3 * 8, &i, sizeof i);
+        claim_table_claim(&table, id);
+        if (!claim_table_contains(&table, id)) {
+            abort();
+        }
+    }
+    claim_table_free(&table);
+#else
+    (void)rounds;
+#endif
+}
+
+int main(int argc, char **argv) {
+    static uint8_t line[1 << 16];
+    unsigned long rounds = argc > 2 ? strtoul(argv[2], NULL, 10) : 0;
+    FILE *file = argc > 1 ? fopen(argv[1], "rb") : NULL;
+    if (file == NULL) {
+        return 2;
+    }
+    while (fgets((char *)line, sizeof line, file) != NULL) {
+        check_index(line, strlen((char *)line), rounds);
+    }
+    fclose(file);
+    check_chunkers(rounds / 1000);
+    check_claims(rounds);
+    return 0;
+}
