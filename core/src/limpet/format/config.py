@@ -10,12 +10,12 @@ from typing import Self
 from limpet.errors import IntegrityError, RepositoryError
 from limpet.format import Buffer
 from limpet.format import fields as read
+from limpet.format.chunker import DEGREE, is_irreducible
 from limpet.format.gojson import JsonValue, json_value
 from limpet.ids import ID_SIZE, is_hex_id
 
 MIN_VERSION = 1
 MAX_VERSION = 2
-POLYNOMIAL_DEGREE = 53
 
 _HEX = re.compile(r"[0-9a-fA-F]{1,16}")
 _KNOWN = frozenset(("version", "id", "chunker_polynomial"))
@@ -47,10 +47,7 @@ def encode_config(config: Config) -> bytes:
 
 
 def decode_config(json: Buffer) -> Config:
-    """The config; RepositoryError for a version that Limpet does not know, IntegrityError for anything malformed.
-
-    That the polynomial is irreducible is not checked here (see the chunker); its degree is.
-    """
+    """The config; RepositoryError for a version that Limpet does not know, IntegrityError for anything malformed."""
     fields = read.decode_object(json, "the config")
     version = read.uint(fields, "version", read.UINT32)
     if not MIN_VERSION <= version <= MAX_VERSION:
@@ -67,6 +64,6 @@ def decode_config(json: Buffer) -> Config:
 
 def _polynomial(text: str) -> int:
     polynomial = int(text, 16) if _HEX.fullmatch(text) else 0
-    if polynomial.bit_length() != POLYNOMIAL_DEGREE + 1:
-        raise IntegrityError(f"the config's chunker_polynomial is not hexadecimal of degree {POLYNOMIAL_DEGREE}")
+    if polynomial.bit_length() != DEGREE + 1 or not is_irreducible(polynomial):
+        raise IntegrityError(f"the config's chunker_polynomial is no irreducible polynomial of degree {DEGREE}")
     return polynomial
