@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from limpet.errors import IntegrityError
 from limpet.format.compression import Compressor, Decompressor, Level
+from limpet.format.pack import BlobKind
 
 levels = st.sampled_from(Level)
 contents = st.binary(max_size=500) | st.builds(
@@ -50,6 +51,12 @@ def test_higher_levels_compress_better() -> None:
     sizes = [len(Compressor(level).compress(text)) for level in (Level.FASTEST, Level.AUTO, Level.BETTER, Level.MAX)]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] < sizes[0]
+
+
+def test_off_is_about_data() -> None:
+    """restic compresses trees with `--compression off` all the same; without it they would take five times the room."""
+    compressed = {(level, kind) for level in Level for kind in BlobKind if level.compresses(kind)}
+    assert {(level, kind) for level in Level for kind in BlobKind} - compressed == {(Level.OFF, BlobKind.DATA)}
 
 
 @given(contents, levels, st.integers(-3, 3).filter(bool))

@@ -8,6 +8,7 @@ import zstandard
 
 from limpet.errors import IntegrityError
 from limpet.format import Buffer
+from limpet.format.pack import BlobKind
 
 
 class Level(Enum):
@@ -18,6 +19,13 @@ class Level(Enum):
     FASTEST = "fastest"
     BETTER = "better"
     MAX = "max"
+
+    def compresses(self, kind: BlobKind) -> bool:
+        """Whether blobs of the kind are compressed, in version 2; OFF leaves out data only.
+
+        restic stores what does not shrink compressed as well; so does Limpet.
+        """
+        return self is not Level.OFF or kind is BlobKind.TREE
 
 
 # restic has klauspost/compress, whose four speeds stand for the levels 1, 3, 7 to 8 and 11 of zstd. With zstd itself

@@ -94,6 +94,7 @@ class Sealer:
         self._kind = kind
         self._claim = claim
         self._contains = plan.index.table.contains
+        self._compresses = plan.compress and plan.level.compresses(kind)
         self._compressor = Compressor(plan.level)
         self._box = Box(plan.key)
         self._opener = BlobOpener(plan.key)
@@ -152,7 +153,7 @@ class Sealer:
             self._view = self._plan.packs.view(self._buffer)
         plain_length = 0
         content = data
-        if self._plan.compress:
+        if self._compresses and len(data):  # a plain length of 0 stands for a blob that is not compressed
             content = self._compressor.compress(data)
             plain_length = len(data)
         start = self._position
