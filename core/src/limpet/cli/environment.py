@@ -9,11 +9,13 @@ PREFIXES = ("LIMPET_", "RESTIC_")
 
 def environment(name: str) -> str | None:
     """The value of `LIMPET_<name>`, else of `RESTIC_<name>`; None where neither is set or both are empty."""
-    for prefix in PREFIXES:
-        value = os.environ.get(prefix + name)
-        if value:
-            return value
-    return None
+    variable = variable_in_use(name)
+    return None if variable is None else os.environ[variable]
+
+
+def variable_in_use(name: str) -> str | None:
+    """Which of the two variables `environment` takes the value from; None where it finds none."""
+    return next((prefix + name for prefix in PREFIXES if os.environ.get(prefix + name)), None)
 
 
 def is_true(text: str | None) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import click
 from click.core import ParameterSource
 
-from limpet.cli.environment import environment, is_true
+from limpet.cli.environment import environment, is_true, variable_in_use
 from limpet.cli.parameters import DURATION, parse_duration
 from limpet.errors import UsageError
 
@@ -108,18 +108,25 @@ class _Declared:
             if self.kind == "flag":
                 return is_true(text)
             if self.kind == "integer":
-                return int(text)
+                return _natural(text)
             if self.kind == "duration":
                 return parse_duration(text)
         except ValueError as error:
-            raise UsageError(f"invalid value for LIMPET_{self.variable} {text!r}: {error}") from error
+            raise UsageError(self._refusal(text, str(error))) from error
         if self.kind == "list":
             return text.split(",")
         if self.kind == "choice" and text not in COMPRESSION_WORDS:
-            raise UsageError(
-                f"invalid value for LIMPET_{self.variable} {text!r}: must be one of {'|'.join(COMPRESSION_WORDS)}"
-            )
+            raise UsageError(self._refusal(text, f"must be one of ({'|'.join(COMPRESSION_WORDS)})"))
         return text
+
+    def _refusal(self, text: str, reason: str) -> str:
+        return f'invalid value for {variable_in_use(self.variable or "")} "{text}": {reason}'
+
+
+def _natural(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise ValueError("not a number from 0 on")
+    return int(text)
 
 
 _DECLARATIONS: Mapping[str, _Declared] = {

@@ -19,7 +19,7 @@ from limpet.cli.json_output import encode_json
 from limpet.cli.options import GlobalOptions
 from limpet.cli.terminal import Terminal
 from limpet.cli.text_file import read_text_file
-from limpet.errors import UsageError, WrongPasswordError
+from limpet.errors import NoRepositoryError, UsageError, WrongPasswordError
 
 if TYPE_CHECKING:
     from limpet.cli.render import CommandReporter
@@ -175,6 +175,7 @@ class Session:
         )
 
     def _open(self, options: GlobalOptions, variable: str, prompt: str) -> Repository:
+        from limpet import registry  # noqa: PLC0415  # brings stevedore
         from limpet.cli.password import ask_password, given_password, wanted_password  # noqa: PLC0415
         from limpet.repository.repository import Repository  # noqa: PLC0415
 
@@ -192,6 +193,11 @@ class Session:
                 )
                 repository = Repository.open(backend, password, key_hint=options.key_hint, settings=settings)
                 break
+            except NoRepositoryError as error:
+                place = registry.redact(location_of(options))
+                raise NoRepositoryError(
+                    f"{error}\nIs there a repository at the following location?\n{place}"
+                ) from error
             except (WrongPasswordError, UsageError) as error:
                 if not tries_left:
                     raise

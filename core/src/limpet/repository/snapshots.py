@@ -184,7 +184,7 @@ def select_snapshots(
     for name in names:
         try:
             if ":" in name:
-                raise UsageError(f"{name}: <snapshot>:<subfolder> syntax not allowed")
+                raise UsageError("<snapshot>:<subfolder> syntax not allowed")
             stored, _ = find_snapshot(repository, name, snapshot_filter)
             chosen.setdefault(stored.id, stored)
         except LimpetError as error:
@@ -192,7 +192,7 @@ def select_snapshots(
                 raise
             on_error(name, error)
     if not snapshot_filter.is_empty and all(_steps_back(name) is None for name in names):
-        unused = UsageError("explicit snapshot ids are given: --host, --tag and --path have no effect")
+        unused = UsageError("explicit snapshot ids are given")
         if on_error is None:
             raise unused
         on_error("filters", unused)

@@ -10,7 +10,7 @@ from limpet.cli.exits import EXIT_FAILED, CommandExit
 from limpet.cli.selectors import snapshot_filter, snapshot_filter_options
 from limpet.cli.session import Session, pass_session
 from limpet.cli.snapshot_output import group_heading, group_key_document, snapshot_document, snapshot_table
-from limpet.errors import LimpetError
+from limpet.errors import IntegrityError, LimpetError
 from limpet.repository.snapshots import (
     GroupBy,
     SnapshotGroup,
@@ -51,22 +51,24 @@ def command(
 ) -> None:
     """List all snapshots stored in the repository."""
     by = GroupBy.parse(group_by)
-    unreadable: list[LimpetError] = []
+    damaged: list[LimpetError] = []
+
+    def pass_over(name: str, error: LimpetError) -> None:
+        session.terminal.error(f'Ignoring "{name}": {error}')
+        if isinstance(error, IntegrityError):
+            damaged.append(error)
+
     with session.locked_repository() as repository:
-        found = select_snapshots(
-            repository, snapshot_ids, snapshot_filter(host, tag, path), lambda _name, error: unreadable.append(error)
-        )
+        found = select_snapshots(repository, snapshot_ids, snapshot_filter(host, tag, path), pass_over)
     groups = group_snapshots(found, by)
     for group in groups:
         group.snapshots[:] = _shown(group, latest or int(last), grouped=bool(by))
-    for error in unreadable:
-        session.reporter.warning(str(error))
     if session.json:
         _print_json(session, groups, grouped=bool(by))
     else:
         _print_tables(session, groups, compact=compact)
-    if unreadable:
-        raise CommandExit(EXIT_FAILED, f"Fatal: {unreadable[0]}")
+    if damaged:
+        raise CommandExit(EXIT_FAILED, f"Fatal: {len(damaged)} snapshots are damaged; `limpet check` tells more")
 
 
 def _shown(group: SnapshotGroup, latest: int, *, grouped: bool) -> list[StoredSnapshot]:
