@@ -1,0 +1,71 @@
+#!/usr/bin/env bash
+# Installs the system packages that are missing, with apt-get, as root or through sudo; says what it does.
+# usage: system_packages.sh PYTHON build|test...
+#   build  what PYTHON needs to make an environment and to compile the C extension
+#   test   the tools that the tests call
+set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin
+python=$1; shift
+missing=()
+
+need() { # package command...: missing if one of the commands is
+    local package=$1 command; shift
+    for command in "$@"; do
+        command -v "$command" > /dev/null || { missing+=("$package"); return; }
+    done
+}
+
+need_for_build() {
+    local version
+    version=$("$python" -c 'import sys; print("python%d.%d" % sys.version_info[:2])')
+    "$python" -c 'import ensurepip, venv' 2> /dev/null || missing+=("$version-venv")
+    "$python" -c 'import os, sysconfig; assert os.path.exists(sysconfig.get_path("include") + "/Python.h")' 2> /dev/null || missing+=("$version-dev")
+    need gcc gcc
+    [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
+}
+
+need_for_test() {
+    need restic restic # the distribution's own, in Debian 12 version 0.14
+    need e2fsprogs mkfs.ext4 debugfs
+    need attr setfattr getfattr
+    need acl setfacl getfacl
+    need libcap2-bin setcap getcap
+    need strace strace
+    need util-linux unshare losetup
+    need mount mount umount
+    need procps ps
+    need git git
+    need tar tar
+    need unzip unzip
+    need time /usr/bin/time
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
+}
+
+for part in "$@"; do "need_for_$part"; done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+if ! command -v apt-get > /dev/null; then
+    # Another system than Debian: what works without them works, the rest says what it lacks.
+    echo "== not found here, and there is no apt-get to install it: ${missing[*]} (named as in Debian)" >&2
+    exit 0
+fi
+as_root=()
+if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo > /dev/null || { echo "Missing: ${missing[*]}. Neither root nor sudo is here: install them by hand." >&2; exit 1; }
+    as_root=(sudo)
+fi
+
+install() {
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 \
+        install -y --no-install-recommends "${missing[@]}" > /dev/null
+}
+
+echo "== apt-get install ${missing[*]}"
+for attempt in 1 2 3; do
+    # Lists older than the mirror are the usual reason for a failure, on a fresh machine there are none at all.
+    "${as_root[@]}" apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 update || true
+    if install; then exit 0; fi
+    [ "$attempt" -eq 3 ] || sleep $((attempt * 5))
+done
+echo "apt-get could not install ${missing[*]}: its messages are above" >&2
+exit 1
