@@ -29,7 +29,7 @@ from limpet.format.pack import (
 )
 from limpet.format.timestamps import Time, parse_time
 from limpet.format.unpacked import decode_unpacked, encode_unpacked
-from limpet.ids import BlobId, StorageId
+from limpet.ids import BlobId, StorageId, is_hex_id
 from limpet.testing.restic import Restic
 
 pytestmark = pytest.mark.interop
@@ -126,7 +126,7 @@ def test_lock_of_restic_is_understood(written: Written) -> None:
     ) as process:
         try:
             deadline_s = time.monotonic() + 60
-            while not (paths := list(locks.iterdir())):
+            while not (paths := [path for path in locks.iterdir() if is_hex_id(path.name)]):  # not its temporary file
                 assert time.monotonic() < deadline_s, "restic took no lock"
                 time.sleep(0.02)
             text = _unpacked(written, paths[0])
