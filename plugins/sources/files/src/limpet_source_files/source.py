@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 from threading import Lock
-from typing import ClassVar, Self
+from typing import BinaryIO, ClassVar, Self
 
 from limpet import filesystem
 from limpet.contracts.source import Entry, Folder, Source, SourceRequest, StatLike, Target
@@ -65,6 +65,8 @@ class FilesSource(Source):
 
     def folders(self, target: Target) -> Iterator[Folder]:
         """The target's folder and all below it; nothing, told to the reporter, if it cannot be read."""
+        if not S_ISDIR(target.entry.stat.st_mode):
+            return iter(())
         walker = self._walker(self._reporter)
         found = walker.folders(target.path, self._locations[target.path], target.entry.stat)
         if target.path != b"/":
