@@ -165,8 +165,8 @@ class RepositoryLock:
                 return
 
     def _try_to_gain(self) -> None:
-        self._refuse_if_locked()
         try:
+            self._refuse_if_locked()
             shielded(self._save_lock)
             self._sleep(self._timing.settle_s)
             self._refuse_if_locked()

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+import signal
 import threading
 import time
 from collections.abc import Callable
+from types import FrameType
 
 INTERRUPT_GRACE_S = 5.0
 """How long the work may still take after Ctrl-C; a storage that does not answer must not hold the user."""
+POLL_S = 0.1
 
 
-def shielded(work: Callable[[], None], *, limit_s: float = math.inf, grace_s: float = INTERRUPT_GRACE_S) -> bool:
-    """Do the work; its error is raised here. A KeyboardInterrupt meanwhile is raised when the work is done.
+def shielded(work: Callable[[], object], *, limit_s: float = math.inf, grace_s: float = INTERRUPT_GRACE_S) -> bool:
+    """Do the work; its error is raised here. Ctrl-C and SIGTERM meanwhile are acted upon when the work is done.
 
-    The work runs in a thread of its own, for only the main thread is interrupted by a signal. False if it was left
-    to itself, unfinished, after `limit_s`.
+    The work runs in a thread of its own, so that it can be left to itself: False if it is unfinished after `limit_s`.
     """
     if threading.current_thread() is not threading.main_thread():
         work()
@@ -29,18 +31,39 @@ def shielded(work: Callable[[], None], *, limit_s: float = math.inf, grace_s: fl
             errors.append(error)
 
     thread = threading.Thread(target=run, name="limpet-shielded", daemon=True)
-    thread.start()
-    interrupt: KeyboardInterrupt | None = None
     deadline = time.monotonic() + limit_s
-    while thread.is_alive() and (left_s := deadline - time.monotonic()) > 0:
-        try:
-            thread.join(min(left_s, threading.TIMEOUT_MAX))
-        except KeyboardInterrupt as error:
-            if interrupt is None:
+    with _HeldSignals() as held:
+        thread.start()
+        while thread.is_alive() and (left_s := deadline - time.monotonic()) > 0:
+            thread.join(min(left_s, POLL_S))  # returns at once when the work is done
+            if held.came and grace_s < math.inf:
                 deadline = min(deadline, time.monotonic() + grace_s)
-            interrupt = error
-    if interrupt is not None:
-        raise interrupt
+                grace_s = math.inf  # counts from the first signal on
     if errors:
         raise errors[0]
     return not thread.is_alive()
+
+
+class _HeldSignals:
+    """Holds back the signals that Python code has a handler for, and hands them over at the end. Main thread only."""
+
+    def __init__(self) -> None:
+        self.came: list[int] = []
+        self._handlers: dict[int, Callable[[int, FrameType | None], object]] = {}
+
+    def __enter__(self) -> _HeldSignals:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(number)
+            if callable(handler):
+                self._handlers[number] = handler
+                signal.signal(number, self._hold)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        for number in dict.fromkeys(self.came):
+            self._handlers[number](number, None)
+
+    def _hold(self, number: int, _frame: FrameType | None) -> None:
+        self.came.append(number)
