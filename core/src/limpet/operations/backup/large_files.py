@@ -18,7 +18,6 @@ from typing import BinaryIO, Protocol
 
 from limpet import filesystem
 from limpet.contracts.source import StatLike
-from limpet.errors import SourceError
 from limpet.format.chunker import MAX_SIZE, MIN_SIZE, WINDOW, Chunker
 from limpet.ids import BlobId
 from limpet.operations.backup.reading import SealedChunks, seal_data, seal_window
@@ -103,22 +102,19 @@ class LargeFileReader:
                 self._read(file)
             except BuffersClosedError:
                 return
-            except BaseException as error:  # noqa: BLE001 - the main thread must hear of everything
+            except BaseException as error:
                 self._failed(error)
                 return
 
     def _read(self, file: LargeFile) -> None:
-        if file.stream is not None:
-            with file.stream() as stream:
-                try:
+        try:
+            if file.stream is not None:
+                with file.stream() as stream:
                     self._chunk(file, _Stream(stream))
-                except OSError as error:
-                    raise SourceError(f"{os.fsdecode(file.path)}: cannot read: {error}") from error
-        else:
-            try:
+            else:
                 self._read_real(file)
-            except OSError as error:
-                file.error = error
+        except OSError as error:  # of this file alone; a source that is lost altogether raises SourceError
+            file.error = error
         self._settle(file)
 
     def _read_real(self, file: LargeFile) -> None:
