@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,6 +23,17 @@ class Site:
         self, distribution: str, entry_points: Mapping[str, Mapping[str, str]], modules: Mapping[str, str]
     ) -> None:
         """Put a distribution there: entry points by group, sources by module name."""
+        self._register(distribution, entry_points)
+        for name, source in modules.items():
+            (self.folder / f"{name}.py").write_text(textwrap.dedent(source))
+
+    def install_project(self, project: Path) -> None:
+        """Put a project with a `pyproject.toml` and its packages in `src` there, as its wheel would."""
+        declared = tomllib.loads((project / "pyproject.toml").read_text())["project"]
+        self._register(declared["name"], declared["entry-points"])
+        shutil.copytree(project / "src", self.folder, dirs_exist_ok=True)
+
+    def _register(self, distribution: str, entry_points: Mapping[str, Mapping[str, str]]) -> None:
         info = self.folder / f"{distribution.replace('-', '_')}-1.2.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
@@ -28,8 +41,6 @@ class Site:
         for group, points in entry_points.items():
             lines += [f"[{group}]", *(f"{name} = {target}" for name, target in points.items())]
         (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
-        for name, source in modules.items():
-            (self.folder / f"{name}.py").write_text(textwrap.dedent(source))
 
     def run(self, program: str, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """A fresh interpreter that runs the program."""
