@@ -33,7 +33,7 @@ help:
 	@echo 'make clean      remove all that these targets made'
 
 demo: $(VENV)/.limpet
-	@PATH="$(CURDIR)/.cache/peers/usr/bin:$(BIN):$$PATH" $(BIN)/python examples/demo.py
+	@PATH="$(CURDIR)/.cache/peers/usr/bin:$(BIN):$$PATH" $(BIN)/python tests/demo.py
 
 test: system-test $(VENV)/.development peers
 	@$(PYTEST) -m 'not long' $(ARGS) $(TESTS)
