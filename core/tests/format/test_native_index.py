@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from limpet.format import _index_py, _native
 from limpet.format.indexfile import decode_index
+from limpet.testing.restic import Restic
 
 Table: TypeAlias = _native.IndexTable | _index_py.IndexTable
 BOTH: list[Callable[[], Table]] = [_native.IndexTable, _index_py.IndexTable]
@@ -255,3 +257,26 @@ def test_what_is_not_exactly_an_index_is_refused(make: Callable[[], Table], righ
     with pytest.raises(ValueError, match="not an index file"):
         table.load_json(json.replace(right, wrong))
     assert contents(table) == contents(make())
+
+
+@pytest.mark.interop
+def test_index_files_of_real_restic_take_the_fast_way(restic_any: Restic, tmp_path: Path) -> None:
+    """A layout of restic's that the scanner refuses would be read correctly, but ten times slower."""
+    repo = tmp_path / "repo"
+    restic_any.run("init", repo=repo, password="x")
+    for number in range(2):
+        (tmp_path / "file").write_bytes(random.Random(number).randbytes(1_000_000) + bytes(1_000_000))
+        restic_any.run("backup", "file", repo=repo, password="x", cwd=tmp_path)
+    files = restic_any.run("list", "index", repo=repo, password="x").stdout.split()
+    tables = [make() for make in BOTH]
+    for name in files:
+        json = restic_any.cat("index", name.decode(), repo=repo, password="x")
+        assert len({table.load_json(json) for table in tables}) == 1
+    listed = restic_any.run("list", "blobs", repo=repo, password="x").stdout.decode().split("\n")
+    expected = {
+        (["data", "tree"].index(kind), bytes.fromhex(name)) for kind, name in map(str.split, filter(None, listed))
+    }
+    for table in tables:
+        assert {(kind, blob_id) for kind, blob_id, _ in table.iterate()} == expected
+        for pack_id, size_bytes in table.pack_sizes().items():
+            assert (repo / "data" / pack_id.hex()[:2] / pack_id.hex()).stat().st_size == size_bytes
