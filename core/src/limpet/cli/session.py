@@ -156,9 +156,11 @@ class Session:
                 upload_bps=(options.limit_upload << 10) or None,
                 download_bps=(options.limit_download << 10) or None,
             )
+        from limpet.storage.freeze import FreezeBackend  # noqa: PLC0415
         from limpet.storage.retry import RetryBackend  # noqa: PLC0415
 
-        backend = RetryBackend(backend, reporter=self.reporter)
+        # The lock's freeze goes inside: it has to stop a write that is being tried again, too.
+        backend = RetryBackend(FreezeBackend(backend), reporter=self.reporter)
         self._closing.callback(backend.close)
         return backend
 
@@ -172,6 +174,7 @@ class Session:
             pack_size_bytes=self.options.pack_size_bytes,
             verify_before_upload=not self.options.no_extra_verify,
             cache_folder=None if self.options.no_cache or not use_cache else cache_folder(self.options),
+            reporter=self.reporter,
         )
 
     def _open(self, options: GlobalOptions, variable: str, prompt: str) -> Repository:

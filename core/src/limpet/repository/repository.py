@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from limpet.contracts.backend import CONFIG_HANDLE, Backend, Content, FileInfo, FileKind, Handle
-from limpet.errors import BackendError, IntegrityError, MissingFileError, NoRepositoryError, RepositoryError
+from limpet.errors import (
+    BackendError,
+    IntegrityError,
+    LimpetError,
+    MissingFileError,
+    NoRepositoryError,
+    RepositoryError,
+)
 from limpet.format.chunker import random_polynomial
 from limpet.format.compression import Compressor, Decompressor, Level
 from limpet.format.config import Config, decode_config, encode_config
@@ -31,7 +38,7 @@ from limpet.repository.blobs import BlobOpener
 from limpet.repository.keys import create_key, open_key
 from limpet.repository.locks import RepositoryLock
 from limpet.storage.cache import Cache, CacheBackend
-from limpet.storage.freeze import FreezeBackend
+from limpet.storage.freeze import FreezeBackend, find_freezer, find_freezer
 
 MIB = 1024 * 1024
 VERSIONS = (1, 2)
@@ -48,6 +55,8 @@ class RepositorySettings:
     verify_before_upload: bool = True
     cache_folder: Path | None = None
     """Where copies of indexes, snapshots and tree packs are kept; None for no cache."""
+    reporter: Reporter = field(default_factory=SilentReporter)
+    """Is told of a cache that cannot be used and of a lock that is waited for or lost."""
 
 
 class Repository:
@@ -62,8 +71,9 @@ class Repository:
         self.settings = settings
         self.index = BlobIndex()
         self._index_loaded = False
-        self._freezer = FreezeBackend(_cached(backend, config, settings))
-        self.backend: Backend = self._freezer
+        cached = _cached(backend, config, settings)
+        freezer = find_freezer(cached)
+        self.backend: Backend = cached if freezer is not None else FreezeBackend(cached)
         self._local = threading.local()
         self._trees = _TreeCache(TREE_CACHE_BYTES)
 
@@ -138,7 +148,7 @@ class Repository:
         """Hold a lock while in the context; LockedError if another's lock excludes it."""
         if no_lock:
             return nullcontext()
-        return RepositoryLock(self, exclusive=exclusive, retry_lock_s=retry_lock_s, freezer=self._freezer)
+        return RepositoryLock(self, exclusive=exclusive, retry_lock_s=retry_lock_s, reporter=self.settings.reporter)
 
     # -- unpacked files -----------------------------------------------------------------------------------------
 
@@ -184,22 +194,40 @@ class Repository:
         """
         if self._index_loaded:
             return
-        names = [info.name for info in self.list_files(FileKind.INDEX)]
         reporter = reporter or SilentReporter()
-        with ThreadPoolExecutor(max(1, min(self.backend.properties.connections, len(names)))) as threads:
-            for name, loaded in zip(names, threads.map(self._load_index_file, names), strict=True):
-                if loaded is not None:
-                    reporter.error(loaded, during="load index", item=name)
-        self._index_loaded = True
+        for name, json in self.read_index_files():
+            try:
+                if isinstance(json, LimpetError):
+                    raise json
+                self.index.add_file(json)
+            except MissingFileError:
+                continue  # merged into another since it was listed
+            except (IntegrityError, BackendError) as error:
+                reporter.error(error, during="load index", item=name)
 
-    def _load_index_file(self, name: str) -> Exception | None:
+    def read_index_files(self) -> Iterator[tuple[str, bytes | LimpetError]]:
+        """Name and JSON of every index file, or why it cannot be read; a few are read ahead.
+
+        Whoever asks for them puts them into `index`: they count as loaded from then on.
+        """
+        self._index_loaded = True
+        names = [info.name for info in self.list_files(FileKind.INDEX)]
+        ahead = max(1, min(self.backend.properties.connections, len(names)))
+        with ThreadPoolExecutor(ahead) as threads:
+            reading: deque[tuple[str, Future[bytes | LimpetError]]] = deque()
+            for name in names:
+                reading.append((name, threads.submit(self._read_index_file, name)))
+                if len(reading) > ahead:  # an index is 8 MiB: only so many at once
+                    first, future = reading.popleft()
+                    yield first, future.result()
+            for first, future in reading:
+                yield first, future.result()
+
+    def _read_index_file(self, name: str) -> bytes | LimpetError:
         try:
-            self.index.add_file(self.load_unpacked(FileKind.INDEX, parse_storage_id(name)))
-        except MissingFileError:
-            return None  # merged into another since it was listed
+            return self.load_unpacked(FileKind.INDEX, parse_storage_id(name))
         except (IntegrityError, BackendError) as error:
             return error
-        return None
 
     # -- blobs --------------------------------------------------------------------------------------------------
 
@@ -280,7 +308,7 @@ class _TreeCache:
 def _cached(backend: Backend, config: Config, settings: RepositorySettings) -> Backend:
     if settings.cache_folder is None:
         return backend
-    return CacheBackend(backend, Cache(settings.cache_folder, config.id))
+    return CacheBackend(backend, Cache(settings.cache_folder, config.id, reporter=settings.reporter))
 
 
 def _refuse_existing(backend: Backend) -> None:
