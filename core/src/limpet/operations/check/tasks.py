@@ -1,0 +1,163 @@
+"""What workers do in a check: open packs and trees, and say what is wrong with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, NamedTuple
+
+from limpet.errors import IntegrityError
+from limpet.format import Buffer
+from limpet.format.crypto import MasterKey
+from limpet.format.filemode import NodeType
+from limpet.format.pack import BlobKind, PackedBlob, decode_header, sealed_header
+from limpet.format.tree import decode_tree_fields
+from limpet.ids import ID_SIZE, BlobId, StorageId
+from limpet.repository.blob_index import BlobIndex
+from limpet.repository.blobs import BlobOpener
+from limpet.repository.workers import SharedBuffers
+
+_TYPES = frozenset(node_type.value for node_type in NodeType) - {"", "irregular"}
+
+
+class PlacedTree(NamedTuple):
+    """A sealed tree in a buffer; sizes in bytes."""
+
+    tree_id: BlobId
+    offset: int
+    length: int
+    plain_length: int
+
+
+class TreeReport(NamedTuple):
+    """What a tree refers to, and what is wrong with it. `data` are its files' blobs, if they were asked for."""
+
+    tree_id: BlobId
+    subtrees: list[BlobId]
+    data: list[BlobId]
+    errors: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class CheckPlan:
+    """All that workers need; made before they are forked and inherited by them."""
+
+    key: MasterKey
+    index: BlobIndex
+    buffers: SharedBuffers
+    collect_data: bool
+
+
+class PackChecker:
+    """The state of a worker."""
+
+    def __init__(self, plan: CheckPlan) -> None:
+        self.plan = plan
+        self.opener = BlobOpener(plan.key)
+
+
+def check_trees(checker: PackChecker, buffer: int, trees: Sequence[PlacedTree]) -> list[TreeReport]:
+    """Open and look through trees that the parent has loaded."""
+    view = checker.plan.buffers.view(buffer)
+    return [check_tree(checker, tree, view[tree.offset : tree.offset + tree.length]) for tree in trees]
+
+
+def check_tree(checker: PackChecker, tree: PlacedTree, sealed: Buffer) -> TreeReport:
+    """Look through one tree."""
+    try:
+        data = checker.opener.open(sealed, tree.tree_id, tree.plain_length)
+        return look_through(tree.tree_id, data, checker.plan)
+    except IntegrityError as error:
+        return TreeReport(tree.tree_id, [], [], [str(error)])
+
+
+def look_through(tree_id: BlobId, data: bytes, plan: CheckPlan) -> TreeReport:
+    """What the tree with this plaintext refers to, and what is wrong with it."""
+    report = TreeReport(tree_id, [], [], [])
+    last_name = ""
+    for node in decode_tree_fields(data):
+        name = node.get("name")
+        if not isinstance(name, str) or not name:
+            report.errors.append("node with empty name")
+        elif name == last_name:
+            report.errors.append(f"node {name!r} appears twice")
+        last_name = name if isinstance(name, str) else ""
+        _look_at_node(node, report, plan)
+    return report
+
+
+def check_pack(checker: PackChecker, buffer: int, size_bytes: int, pack_id: StorageId) -> list[str]:
+    """What is wrong with the pack that the parent has loaded: its hash, its header, or any of its blobs."""
+    return look_at_pack(checker, checker.plan.buffers.view(buffer)[:size_bytes], pack_id)
+
+
+def look_at_pack(checker: PackChecker, pack: memoryview, pack_id: StorageId) -> list[str]:
+    """What is wrong with the pack."""
+    errors = []
+    actual = sha256(pack).digest()
+    if actual != pack_id:
+        errors.append(f"pack ID does not match, want {pack_id.hex()[:8]}, got {actual.hex()[:8]}")
+    expected = checker.plan.index.pack_blobs(pack_id)
+    errors.extend(_compare_header(checker, pack, expected))
+    for blob in expected:
+        end = blob.offset_bytes + blob.length_bytes
+        try:
+            if end > pack.nbytes:
+                raise IntegrityError("beyond the end of the file")
+            checker.opener.open(pack[blob.offset_bytes : end], blob.id, blob.plain_length_bytes)
+        except IntegrityError as error:
+            errors.append(f"blob {blob.id.hex()[:8]}: {error}")
+    return errors
+
+
+def _compare_header(checker: PackChecker, pack: memoryview, expected: Sequence[PackedBlob]) -> list[str]:
+    try:
+        listed = decode_header(checker.opener.box.open(sealed_header(pack, pack.nbytes)), pack.nbytes)
+    except IntegrityError as error:
+        return [f"pack header cannot be read: {error}"]
+    if sorted(listed, key=_place) != sorted(expected, key=_place):
+        return ["pack header and index differ"]
+    return []
+
+
+def _place(blob: PackedBlob) -> tuple[int, bytes]:
+    return blob.offset_bytes, blob.id
+
+
+def _look_at_node(node: dict[str, Any], report: TreeReport, plan: CheckPlan) -> None:
+    node_type, name = node.get("type"), node.get("name")
+    if node_type == "file":
+        _look_at_content(node, report, plan)
+    elif node_type == "dir":
+        subtree = _id(node.get("subtree"))
+        if subtree is None:
+            report.errors.append(f'dir node "{name}" has no subtree')
+        else:
+            report.subtrees.append(subtree)
+    elif node_type not in _TYPES:
+        report.errors.append(f'node "{name}" with invalid type "{node_type}"')
+
+
+def _look_at_content(node: dict[str, Any], report: TreeReport, plan: CheckPlan) -> None:
+    name, content = node.get("name"), node.get("content")
+    if not isinstance(content, list):
+        report.errors.append(f'file "{name}" has nil blob list')
+        return
+    contains: Callable[[int, bytes], bool] = plan.index.table.contains
+    for number, text in enumerate(content):
+        blob_id = _id(text)
+        if blob_id is None:
+            report.errors.append(f'file "{name}" blob {number} has no valid ID')
+        elif not contains(BlobKind.DATA.value, blob_id):
+            report.errors.append(f'file "{name}" blob {blob_id.hex()} not found in index')
+        elif plan.collect_data:
+            report.data.append(blob_id)
+
+
+def _id(text: object) -> BlobId | None:
+    try:
+        raw = bytes.fromhex(text) if isinstance(text, str) else b""
+    except ValueError:
+        return None
+    return BlobId(raw) if len(raw) == ID_SIZE and any(raw) else None
