@@ -44,3 +44,19 @@ def test_archives_that_lead_astray(tmp_path: Path, names: list[str]) -> None:
     path = make_archive(tmp_path / "a.zip", *names)
     with pytest.raises(SourceError):
         ZipSource.open(SourceRequest([str(path)]))
+
+
+def test_damaged_member(tmp_path: Path) -> None:
+    """A member whose checksum is wrong is told as a file that cannot be read; the others are saved."""
+    path = make_archive(tmp_path / "a.zip", "good", "damaged")
+    path.write_bytes(path.read_bytes().replace(b"damageddamaged", b"damagedDAMAGED", 1))
+    source = ZipSource.open(SourceRequest([str(path)]))
+    [folder] = source.folders(source.targets()[0])
+    damaged, good = (entry.stream for entry in folder.entries)
+    assert good is not None
+    assert damaged is not None
+    with good() as stream:
+        assert stream.read() == b"good"
+    with damaged() as stream, pytest.raises(OSError, match="CRC"):
+        stream.read()
+    source.close()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import time
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import BinaryIO, ClassVar, Self, cast
+from typing import IO, BinaryIO, ClassVar, Self
 
 from limpet.contracts.source import Entry, Folder, MadeStat, Source, SourceRequest, Target
 from limpet.errors import SourceError, UsageError
@@ -69,12 +71,38 @@ class ZipSource(Source):
         mode = (member.external_attr >> 16) & 0o777 or 0o644
         seconds = time.mktime((*member.date_time, 0, 0, -1))
         status = MadeStat(stat.S_IFREG | mode, int(seconds) * 10**9, st_size=member.file_size)
-        # Python checks the member's CRC while it is read; a wrong one is an error of the file.
-        stream = cast("partial[BinaryIO]", partial(self._archive.open, member))
-        return Entry(name, status, stream=stream, made=True)
+        return Entry(name, status, stream=partial(self._open_member, member), made=True)
+
+    def _open_member(self, member: zipfile.ZipInfo) -> BinaryIO:
+        return io.BufferedReader(_Member(self._archive.open(member)))
 
     def _folder_stat(self) -> MadeStat:
         return MadeStat(stat.S_IFDIR | 0o755, self._mtime_ns)
+
+
+class _Member(io.RawIOBase):
+    """A member's content. Python checks its CRC on the way; a wrong one is an error of this file alone: OSError."""
+
+    def __init__(self, content: IO[bytes]) -> None:
+        super().__init__()
+        self._content = content
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """Bytes read; OSError for a damaged member."""
+        try:
+            data = self._content.read(len(buffer))
+        except (zipfile.BadZipFile, zlib.error) as error:
+            raise OSError(str(error)) from error
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        """Close the member; the archive stays open."""
+        self._content.close()
+        super().close()
 
 
 def _tree_of(archive: zipfile.ZipFile) -> Tree:
