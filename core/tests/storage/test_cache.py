@@ -331,6 +331,7 @@ def test_old_caches(tmp_path: Path) -> None:
         ["CACHEDIR.TAG", "photos", "12" * 32, "cd" * 32, "ef" * 32]
     )
     assert list_caches(tmp_path / "nowhere") == []
+    assert list_caches(tmp_path / "CACHEDIR.TAG") == []
 
 
 def test_delete_takes_the_cache_along(setup: Setup) -> None:

@@ -46,7 +46,7 @@ class CacheInfo:
 
 
 def list_caches(folder: Path) -> list[CacheInfo]:
-    """The caches in the folder, by name; none if there is no such folder."""
+    """The caches in the folder, by name; none if there is no such folder, or none that can be read."""
     found = []
     try:
         with os.scandir(folder) as entries:
@@ -54,7 +54,7 @@ def list_caches(folder: Path) -> list[CacheInfo]:
                 with contextlib.suppress(FileNotFoundError):  # cleaned up by another process meanwhile
                     if _CACHE_NAME.fullmatch(entry.name) and entry.is_dir(follow_symlinks=False):
                         found.append(CacheInfo(Path(entry.path), entry.stat().st_mtime_ns))
-    except FileNotFoundError:
+    except OSError:
         return []
     return sorted(found, key=lambda cache: cache.name)
 
