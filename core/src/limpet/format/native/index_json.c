@@ -170,7 +170,7 @@ static ScanResult scan_packs(Scanner *s, ScannedIndex *scanned) {
     return take(s, ']') ? SCAN_DONE : SCAN_UNEXPECTED;
 }
 
-/* restic up to 0.16 named the indexes that a new one replaced; nobody has read the field since. */
+/* Older versions of restic named the indexes that a new one replaced; today nobody reads the field. */
 static int skip_supersedes(Scanner *s) {
     uint8_t ignored[32];
     if (!take(s, ':') || !take(s, '[')) {
