@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import codecs
 from pathlib import Path
 
 from limpet.errors import UsageError
-
-_MARKS = (
-    (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF16_BE, "utf-16-be"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"),
-)
+from limpet.textfile import decode_text
 
 
 def read_text_file(path: str) -> str:
@@ -25,7 +19,4 @@ def read_text_file(path: str) -> str:
         raise UsageError(f"{path} does not exist") from error
     except OSError as error:
         raise UsageError(f"unable to read {path}: {error.strerror}") from error
-    for mark, encoding in _MARKS:
-        if data.startswith(mark):
-            return data[len(mark) :].decode(encoding, "replace").strip()
-    return data.decode("utf-8", "surrogateescape").strip()
+    return decode_text(data).strip()
