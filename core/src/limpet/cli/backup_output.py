@@ -44,11 +44,14 @@ def _lines(result: BackupResult, options: BackupOptions, *, verbose: bool) -> li
 
 
 def _document(result: BackupResult, options: BackupOptions) -> dict[str, Any]:
+    dry_run = {"dry_run": True} if options.dry_run else {}
+    return {"message_type": "summary"} | dry_run | figures(result)
+
+
+def figures(result: BackupResult) -> dict[str, int | float | str]:
+    """What the backup achieved, by the names of restic's summary."""
     counts, stored = result.counts, result.stored
-    document: dict[str, Any] = {"message_type": "summary"}
-    if options.dry_run:
-        document["dry_run"] = True
-    document |= {
+    found: dict[str, int | float | str] = {
         "files_new": counts.files_new,
         "files_changed": counts.files_changed,
         "files_unmodified": counts.files_unmodified,
@@ -66,5 +69,5 @@ def _document(result: BackupResult, options: BackupOptions) -> dict[str, Any]:
         "total_duration": result.duration_s,
     }
     if result.snapshot is not None:
-        document["snapshot_id"] = result.snapshot.id.hex()
-    return document
+        found["snapshot_id"] = result.snapshot.id.hex()
+    return found

@@ -13,9 +13,8 @@ from limpet.cli.exits import EXIT_BROKEN_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, Co
 from limpet.cli.group import CommandHelp, RootGroup, prepare
 from limpet.cli.json_output import encode_json
 from limpet.cli.session import Session
-from limpet.errors import LimpetError, LockedError
+from limpet.errors import HookError, LimpetError, LockedError
 
-UNLOCK_HINT = "the `unlock` command can be used to remove stale locks"
 SIGNALS_BEFORE_ABANDONING = 3
 
 
@@ -26,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     _catch_signals()
     try:
         session.load_environment()
-        exit_code = _run(session, arguments)
+        exit_code = _run_with_hooks(session, arguments)
         session.terminal.flush()
     except BrokenPipeError:
         return _end_on_broken_pipe()
@@ -51,6 +50,21 @@ def root_command() -> RootGroup:
     prepare(root)
     root.add_command(_help_command())
     return root
+
+
+def _run_with_hooks(session: Session, arguments: list[str]) -> int:
+    """Run the command, and tell the hooks how it ended."""
+    try:
+        exit_code = _run(session, arguments)
+    except BaseException as error:
+        try:
+            code, message = _explain(error)
+            session.end_hooks(code, message.removeprefix("Fatal: "))
+        except HookError as failure:  # the run's own error is the one to end with
+            session.reporter.warning(str(failure))
+        raise
+    session.end_hooks(exit_code)
+    return exit_code
 
 
 def _run(session: Session, arguments: list[str]) -> int:
@@ -103,7 +117,7 @@ def _explain(error: BaseException) -> tuple[int, str]:
         case KeyboardInterrupt() | click.Abort():
             exit_code, message = EXIT_INTERRUPTED, "interrupted"
         case LockedError():
-            exit_code, message = error.exit_code, f"{error}\n{UNLOCK_HINT}"
+            exit_code, message = error.exit_code, str(error)  # as restic: without `Fatal:`
         case LimpetError():
             exit_code, message = error.exit_code, f"Fatal: {error}"
         case click.ClickException():

@@ -39,6 +39,8 @@ class Session:
         self.terminal = Terminal()
         self._reporter: CommandReporter | None = None
         self._hooks: RunHooks | None = None
+        self.figures: dict[str, int | float | str] = {}
+        """What the run achieved, by restic's names; the hooks are told."""
         self._closing = ExitStack()
 
     def load_environment(self) -> None:
@@ -123,13 +125,24 @@ class Session:
         """Another repository, named by its own options; its password may come from its own variable."""
         return self._open(options, variable, "enter password for source repository: ")
 
-    def hooks(self) -> RunHooks:
-        """The hooks that take part in this run, built once: those of LIMPET_HOOKS and -o."""
+    def hooks(self, enabled: Sequence[str] = ()) -> RunHooks:
+        """The hooks that take part in this run: those `enabled`, of LIMPET_HOOKS and of -o; built and started once."""
         if self._hooks is None:
             from limpet import registry  # noqa: PLC0415  # brings stevedore
 
-            self._hooks = registry.hooks(self.options.extended(), run=self._run_info(), reporter=self.reporter)
+            self._hooks = registry.hooks(
+                self.options.extended(), enabled, run=self._run_info(), reporter=self.reporter
+            )
+            self._hooks.started()
         return self._hooks
+
+    def end_hooks(self, exit_code: int, error: str | None = None) -> None:
+        """Tell the hooks that took part how the run ended. Idempotent; HookError if one of them fails at it."""
+        hooks, self._hooks = self._hooks, None
+        if hooks is not None:
+            from limpet.contracts.hooks import RunResult  # noqa: PLC0415  # brings pluggy
+
+            hooks.ended(RunResult(exit_code, error, self.figures))
 
     def _run_info(self) -> RunInfo:
         from limpet import registry  # noqa: PLC0415
@@ -185,6 +198,7 @@ class Session:
         settings = self.settings()
         given = given_password(options, variable)
         location_of(options)
+        self.hooks()  # before anything is opened: one may have to mount the storage first
         asks = self.terminal.input_is_terminal and not given and not options.insecure_no_password
         backend = self.backend(options)
         for tries_left in reversed(range(PASSWORD_TRIES if asks else 1)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,14 +16,13 @@ import click
 
 import limpet
 from limpet import registry
-from limpet.cli.backup_output import print_result
+from limpet.cli.backup_output import figures, print_result
 from limpet.cli.environment import environment, is_true
 from limpet.cli.exits import EXIT_INCOMPLETE, CommandExit
 from limpet.cli.parameters import SIZE, TAG_LIST
 from limpet.cli.session import Session, pass_session
-from limpet.contracts.hooks import RunInfo, RunResult
 from limpet.contracts.source import Selection, Source, SourceRequest
-from limpet.errors import LimpetError, UsageError
+from limpet.errors import UsageError
 from limpet.operations.backup import BackupOptions, BackupResult, backup
 from limpet.operations.backup.files_from import collect_targets
 from limpet.operations.hooks import RunHooks
@@ -33,6 +32,7 @@ from limpet.repository.repository import Repository
 from limpet.repository.snapshots import GroupBy, SnapshotFilter, StoredSnapshot, find_parent
 from limpet.storage.dryrun import DryRunBackend
 
+_Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 
 
@@ -50,11 +50,11 @@ class _Request:
             raise AttributeError(name) from None
 
 
-def _many(*names: str, metavar: str, text: str) -> Any:
+def _many(*names: str, metavar: str, text: str) -> _Decorator:
     return click.option(*names, multiple=True, metavar=metavar, help=text)
 
 
-def _switch(*names: str, text: str) -> Any:
+def _switch(*names: str, text: str) -> _Decorator:
     return click.option(*names, is_flag=True, help=text)
 
 
@@ -101,13 +101,12 @@ def command(session: Session, *, arguments: Sequence[str], **flags: Any) -> None
     """Create a new backup of files and/or directories."""
     request = _Request(flags, arguments)
     _refuse_contradictions(session, request)
+    hooks = session.hooks(request.hook)  # whatever fails from here on, they are told
     targets = _targets(session, request)
     time_ns = _time_ns(request.time_text)
     host = request.host or environment("HOST") or socket.gethostname()
-    run = RunInfo("backup", session.location(), tuple(arguments), host)
-    hooks = registry.hooks(session.options.extended(), request.hook, run=run, reporter=session.reporter)
-    with _told(hooks):
-        result = _backup(session, request, hooks, targets, time_ns, host)
+    result = _backup(session, request, hooks, targets, time_ns, host)
+    session.figures = figures(result)
     if result.errors:
         raise CommandExit(EXIT_INCOMPLETE, "Warning: at least one source file could not be read")
 
@@ -121,7 +120,6 @@ def _backup(
             repository.backend = DryRunBackend(repository.backend)
         stack.enter_context(repository.lock(retry_lock_s=session.retry_lock_s, no_lock=request.dry_run))
         reporter = hooks.watching(session.reporter)
-        hooks.started()
         sources = [
             stack.enter_context(_closing(source)) for source in _open_sources(session, request, hooks, targets, stack)
         ]
@@ -145,18 +143,6 @@ def _backup(
         result = backup(repository, sources, options, reporter)
     print_result(session, result, options)
     return result
-
-
-@contextmanager
-def _told(hooks: RunHooks) -> Iterator[None]:
-    """Tell the hooks how the run ended."""
-    try:
-        yield
-    except BaseException as error:
-        code = error.exit_code if isinstance(error, LimpetError | CommandExit) else 1
-        hooks.ended(RunResult(130 if isinstance(error, KeyboardInterrupt) else code, str(error)))
-        raise
-    hooks.ended(RunResult(0))
 
 
 @contextmanager
