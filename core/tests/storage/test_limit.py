@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from limpet.contracts.backend import FileKind
 from limpet.errors import BackendError, UsageError
 from limpet.storage.limit import LimitBackend, TokenBucket
 from limpet.storage.memory import MemoryBackend
 from limpet.storage.recording import RecordingBackend
+from limpet.storage.wrapping import WrappingBackend
 from limpet.testing.backend import save_all, some_bytes
 
 KIB = 1024
@@ -82,6 +85,27 @@ def test_whole_files_are_paced_too() -> None:
     for handle in save_all(backend, FileKind.INDEX, [some_bytes(10 * KIB, seed=seed) for seed in range(5)]):
         assert len(backend.load(handle)) == 10 * KIB
     assert clock.now_s - 500 == pytest.approx(4)
+
+
+def test_interrupt_ends_the_wait() -> None:
+    """Ctrl-C with `--limit-upload 10` must not wait half an hour for the pack in work, nor send it all at once."""
+    memory = MemoryBackend()
+    backend = LimitBackend(memory, upload_bps=10)
+    errors: list[BackendError] = []
+
+    def work() -> None:
+        try:
+            save_all(backend, FileKind.PACK, [some_bytes(100 * KIB)])
+        except BackendError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    WrappingBackend(backend).interrupt()
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+    assert len(errors) == 1
+    assert memory.files == {}
 
 
 def test_errors_cost_no_time() -> None:

@@ -235,8 +235,9 @@ def test_lost_answer_of_a_removal(setup: Setup) -> None:
     assert handle not in setup.memory.files
 
 
-def test_close_ends_the_pauses() -> None:
-    """Ctrl-C must not wait a minute for the next try."""
+@pytest.mark.parametrize("how", ["close", "interrupt"])
+def test_interrupt_ends_the_pauses(how: str) -> None:
+    """Ctrl-C must not wait a minute for the next try; locks can still be removed, if it works at once."""
     recording = RecordingBackend(MemoryBackend())
     recording.fail_after(0)
     backend = RetryBackend(recording, first_pause_s=60)
@@ -252,10 +253,13 @@ def test_close_ends_the_pauses() -> None:
     thread.start()
     while not recording.calls:
         pass
-    backend.close()
+    WrappingBackend(backend).interrupt() if how == "interrupt" else backend.close()
     thread.join(timeout=10)
     assert not thread.is_alive()
     assert len(errors) == 1
     with pytest.raises(BackendError):
         backend.stat(CONFIG_HANDLE)
     assert len(recording.calls) == 2
+    recording.heal()
+    (handle,) = save_all(backend, FileKind.LOCK, [b"a lock"])
+    backend.remove(handle)

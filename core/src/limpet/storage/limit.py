@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from limpet.contracts.backend import Backend, Content, Handle
-from limpet.errors import UsageError
+from limpet.errors import BackendError, UsageError
 from limpet.storage.wrapping import WrappingBackend
 
 BURST_S = 1.0
@@ -33,14 +33,16 @@ class TokenBucket:
         self._lock = threading.Lock()
         self._paid_until = now() - BURST_S
 
-    def take(self, size_bytes: int) -> None:
-        """Wait until these bytes may pass. Takes turns: who asks first goes first."""
+    def take(self, size_bytes: int) -> bool:
+        """Wait until these bytes may pass; whether that took any time. Who asks first goes first."""
         with self._lock:
             now = self._now()
             self._paid_until = max(self._paid_until, now - BURST_S) + size_bytes / self.rate_bps
             wait_s = self._paid_until - now
-        if wait_s > 0:
-            self._sleep(wait_s)
+        if wait_s <= 0:
+            return False
+        self._sleep(wait_s)
+        return True
 
 
 class LimitBackend(WrappingBackend):
@@ -57,15 +59,21 @@ class LimitBackend(WrappingBackend):
         download_bps: float | None = None,
         *,
         now: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], object] = time.sleep,
+        sleep: Callable[[float], object] | None = None,
     ) -> None:
         super().__init__(inner)
+        self._interrupted = threading.Event()
+        sleep = sleep or self._interrupted.wait
         self._upload = TokenBucket(upload_bps, now=now, sleep=sleep) if upload_bps else None
         self._download = TokenBucket(download_bps, now=now, sleep=sleep) if download_bps else None
 
+    def interrupt(self) -> None:
+        self._interrupted.set()
+        super().interrupt()
+
     def save(self, handle: Handle, content: Content) -> None:
         if self._upload is not None:
-            self._upload.take(content.size_bytes)
+            self._wait(self._upload, content.size_bytes)
         super().save(handle, content)
 
     def load(self, handle: Handle, offset_bytes: int = 0, length_bytes: int | None = None) -> bytes:
@@ -73,7 +81,7 @@ class LimitBackend(WrappingBackend):
             return super().load(handle, offset_bytes, length_bytes)
         if length_bytes is None:  # in one call: in pieces it might be mixed from a file and its replacement
             data = super().load(handle, offset_bytes)
-            self._download.take(len(data))
+            self._wait(self._download, len(data))
             return data
         pieces = [self.inner.load(handle, start, size) for start, size in self._paced(offset_bytes, length_bytes)]
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -92,5 +100,9 @@ class LimitBackend(WrappingBackend):
         end = offset_bytes + length_bytes
         for start in range(offset_bytes, end, piece_bytes):
             size = min(piece_bytes, end - start)
-            self._download.take(size)
+            self._wait(self._download, size)
             yield start, size
+
+    def _wait(self, bucket: TokenBucket, size_bytes: int) -> None:
+        if bucket.take(size_bytes) and self._interrupted.is_set():
+            raise BackendError("interrupted while waiting for the rate limit", permanent=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Iterator
-from typing import Self
+from typing import ClassVar, Self
 
 from limpet.contracts.backend import Backend, BackendProperties, Content, FileInfo, FileKind, Handle
 from limpet.contracts.options import Options
@@ -15,6 +15,8 @@ from limpet.ids import is_hex_id
 
 class MemoryBackend(Backend):
     """Keeps each file as bytes by its handle. Stricter than most: content must match its SHA-256."""
+
+    contract_version: ClassVar[int] = 1
 
     def __init__(self, *, atomic_replace: bool = True) -> None:
         self.properties = BackendProperties(connections=4, atomic_replace=atomic_replace)

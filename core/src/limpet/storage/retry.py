@@ -26,10 +26,7 @@ FAILED_LOAD_EXPIRY_S = 3600.0
 
 
 class RetryBackend(WrappingBackend):
-    """Repeats calls that end in a transient BackendError. Thread-safe.
-
-    `close` ends every pause: a run that is interrupted does not wait for the storage to come back.
-    """
+    """Repeats calls that end in a transient BackendError, until interrupted or closed. Thread-safe."""
 
     def __init__(
         self,
@@ -46,13 +43,13 @@ class RetryBackend(WrappingBackend):
         self._max_elapsed_s = max_elapsed_s
         self._first_pause_s = first_pause_s
         self._now = now
-        self._given_up = threading.Event()
-        self._pause = pause or self._given_up.wait
+        self._interrupted = threading.Event()
+        self._pause = pause or self._interrupted.wait
         self._failed_loads: dict[Handle, float] = {}
 
-    def give_up(self) -> None:
-        """Try nothing again from now on, and end the pauses that are on."""
-        self._given_up.set()
+    def interrupt(self) -> None:
+        self._interrupted.set()
+        super().interrupt()
 
     def create(self) -> None:
         self._retry("create", super().create)
@@ -120,7 +117,7 @@ class RetryBackend(WrappingBackend):
         self._retry("delete", super().delete)
 
     def close(self) -> None:
-        self.give_up()
+        self._interrupted.set()
         super().close()
 
     def _load(self, handle: Handle, work: Callable[[], T]) -> T:
@@ -130,7 +127,7 @@ class RetryBackend(WrappingBackend):
         try:
             return self._retry(f"load {handle}", work)
         except BackendError as error:
-            if not error.permanent and not self._given_up.is_set():
+            if not error.permanent and not self._interrupted.is_set():
                 self._failed_loads[handle] = self._now()
             raise
 
@@ -178,7 +175,7 @@ class _Tries:
     def failed(self, error: BackendError) -> None:
         """Pause before the next try; raises the error where there shall be none. There is always a second try."""
         backend = self._backend
-        if error.permanent or backend._given_up.is_set():
+        if error.permanent or backend._interrupted.is_set():
             raise error
         pause_s = self._pause_s * random.uniform(1 - JITTER, 1 + JITTER)
         now = backend._now()
@@ -190,7 +187,7 @@ class _Tries:
         self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
         backend._reporter.warning(f"{self._what} failed, trying again in {pause_s:.1f}s: {error}")
         backend._pause(pause_s)
-        if backend._given_up.is_set():
+        if backend._interrupted.is_set():
             raise error
 
     def succeeded(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Self
+from typing import ClassVar, Self
 
 from limpet.contracts.backend import Backend, Content, FileInfo, FileKind, Handle
 from limpet.contracts.options import Options
@@ -12,6 +12,8 @@ from limpet.errors import UsageError
 
 class WrappingBackend(Backend):
     """Does what `inner` does; a subclass overrides the calls it is about."""
+
+    contract_version: ClassVar[int] = 1
 
     def __init__(self, inner: Backend) -> None:
         self.inner = inner
@@ -28,6 +30,14 @@ class WrappingBackend(Backend):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.inner!r})"
+
+    def interrupt(self) -> None:
+        """End every wait in here and further in: a run that was told to stop must not sit out a pause.
+
+        Calls go on to work, but fail where they would have to wait.
+        """
+        if isinstance(self.inner, WrappingBackend):
+            self.inner.interrupt()
 
     def create(self) -> None:
         self.inner.create()
