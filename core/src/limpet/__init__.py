@@ -1,3 +1,57 @@
-"""Limpet: backups in restic's repository format, as a library and a command."""
+"""Limpet: backups in restic's repository format, as a library and a command.
+
+The names below are the public library; each is loaded when it is first used, so that `limpet version` is quick.
+"""
+
+from typing import TYPE_CHECKING
 
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from limpet.contracts.source import Selection as Selection
+    from limpet.library import (
+        backup as backup,
+        check as check,
+        create_repository as create_repository,
+        list_files as list_files,
+        open_repository as open_repository,
+        read_chunks as read_chunks,
+        read_file as read_file,
+        restore as restore,
+        snapshots as snapshots,
+    )
+    from limpet.operations.restore import Overwrite as Overwrite
+    from limpet.operations.restore import RestoreOptions as RestoreOptions
+    from limpet.repository.repository import Repository as Repository
+    from limpet.repository.repository import RepositorySettings as RepositorySettings
+    from limpet.repository.snapshots import SnapshotFilter as SnapshotFilter
+
+_HOMES = {
+    "Overwrite": "limpet.operations.restore",
+    "Repository": "limpet.repository.repository",
+    "RepositorySettings": "limpet.repository.repository",
+    "RestoreOptions": "limpet.operations.restore",
+    "Selection": "limpet.contracts.source",
+    "SnapshotFilter": "limpet.repository.snapshots",
+    "backup": "limpet.library",
+    "check": "limpet.library",
+    "create_repository": "limpet.library",
+    "list_files": "limpet.library",
+    "open_repository": "limpet.library",
+    "read_chunks": "limpet.library",
+    "read_file": "limpet.library",
+    "restore": "limpet.library",
+    "snapshots": "limpet.library",
+}
+
+__all__ = ["__version__", *_HOMES]  # noqa: PLE0604  # strings all of them
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'limpet' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value

@@ -38,7 +38,7 @@ from limpet.repository.blobs import BlobOpener
 from limpet.repository.keys import create_key, open_key
 from limpet.repository.locks import RepositoryLock
 from limpet.storage.cache import Cache, CacheBackend
-from limpet.storage.freeze import FreezeBackend, find_freezer, find_freezer
+from limpet.storage.freeze import FreezeBackend, find_freezer
 
 MIB = 1024 * 1024
 VERSIONS = (1, 2)

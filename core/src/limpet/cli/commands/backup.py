@@ -97,7 +97,7 @@ def _switch(*names: str, text: str) -> _Decorator:
 @_many("--hook", metavar="name", text="call the hook plugin of this name")
 @click.argument("arguments", nargs=-1, metavar="[FILE/DIR]...")
 @pass_session
-def command(session: Session, *, arguments: Sequence[str], **flags: Any) -> None:
+def command(session: Session, /, *, arguments: Sequence[str], **flags: Any) -> None:
     """Create a new backup of files and/or directories."""
     request = _Request(flags, arguments)
     _refuse_contradictions(session, request)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -18,7 +17,7 @@ from limpet.ids import BlobId
 from limpet.repository.repository import Repository
 
 _DATA = BlobKind.DATA.value
-Fields = Mapping[str, Any]
+Fields = dict[str, Any]
 """A node of the parent as its JSON fields."""
 
 
