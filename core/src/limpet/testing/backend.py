@@ -36,6 +36,7 @@ from limpet.contracts.backend import (
     Handle,
 )
 from limpet.errors import BackendError, LimpetError, MissingFileError
+from limpet.testing.declarations import check_declared_options, check_stated_contract
 
 LISTED_KINDS = tuple(kind for kind in FileKind if kind is not FileKind.CONFIG)
 MIB = 1 << 20
@@ -117,19 +118,11 @@ class BackendConformance:
 
     def test_contract_version(self, backend: Backend) -> None:
         """A plugin built for another contract would fail in the middle of a backup instead of at its start."""
-        assert type(backend).contract_version == BACKEND_CONTRACT
+        check_stated_contract(type(backend), BACKEND_CONTRACT)
 
     def test_options_are_declared_well(self, backend: Backend) -> None:
         """`-o`, the environment, `--help` and the docs come from these declarations alone."""
-        expected = {"string": str, "integer": int, "boolean": bool, "number": float, "duration": float, "size": int}
-        names = [option.name for option in type(backend).options]
-        assert len(set(names)) == len(names)
-        for option in type(backend).options:
-            assert option.help
-            assert option.name == option.name.strip().lower()
-            assert option.default is None or isinstance(option.default, (expected[option.type], int))
-            if option.secret:
-                assert option.default is None
+        check_declared_options(type(backend).options)
 
     def test_properties(self, backend: Backend) -> None:
         """The core sizes its thread pools by `connections`."""

@@ -16,7 +16,7 @@ from limpet.contracts.hooks import HOOK_CONTRACT, PROJECT, Hook, HookSpecs, RunI
 from limpet.contracts.options import OptionValue
 from limpet.contracts.source import MadeStat
 from limpet.progress import Progress
-from limpet.testing.options import check_declared_options
+from limpet.testing.declarations import check_declared_options, check_stated_contract
 
 PATHS_ASKED = 10_000
 QUICK_S = 2.0
@@ -53,9 +53,7 @@ class HookConformance:
 
     def test_states_its_contract(self) -> None:
         """A plugin that does not say what it was built for fails in a user's run instead of at its start."""
-        stated = [vars(cls)["contract_version"] for cls in self.hook_class.__mro__ if "contract_version" in vars(cls)]
-        assert stated[:-1], "state `contract_version` in the class itself"
-        assert stated[0] == HOOK_CONTRACT
+        check_stated_contract(self.hook_class, HOOK_CONTRACT)
 
     def test_options_are_well_declared(self) -> None:
         """A bad declaration breaks `-o`, the help and the docs at once."""

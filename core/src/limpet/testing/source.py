@@ -21,6 +21,7 @@ import pytest
 
 from limpet.contracts.source import SOURCE_CONTRACT, Entry, Folder, Source, SourceRequest
 from limpet.errors import SourceError, UsageError
+from limpet.testing.declarations import check_declared_options, check_stated_contract
 
 READ_BYTES = 1 << 16
 
@@ -40,7 +41,11 @@ class SourceConformance:
 
     def test_states_the_contract_it_was_built_for(self, source: Source) -> None:
         """A source of another contract version would be called in a way that it does not understand."""
-        assert type(source).contract_version == SOURCE_CONTRACT
+        check_stated_contract(type(source), SOURCE_CONTRACT)
+
+    def test_options_are_well_declared(self, source: Source) -> None:
+        """A bad declaration breaks `-o`, the help and the docs at once."""
+        check_declared_options(type(source).options)
 
     def test_names_what_the_snapshot_records(self, source: Source) -> None:
         """Without paths in the snapshot the next backup would not find its parent."""

@@ -1,4 +1,4 @@
-"""The check that a plugin's options are declared so that every use of the declaration works."""
+"""Checks of what a plugin declares: the contract it was built for, and its options."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ _TYPES: dict[OptionType, tuple[type, ...]] = {
     "duration": (int, float),
     "size": (int,),
 }
+
+
+def check_stated_contract(plugin: type, expected: int) -> None:
+    """AssertionError unless the plugin itself says which contract it was built for, as the registry demands."""
+    stated = [vars(cls)["contract_version"] for cls in plugin.__mro__ if "contract_version" in vars(cls)]
+    assert stated[:-1], f"state `contract_version = {expected}` in the class {plugin.__name__} itself"
+    assert stated[0] == expected
 
 
 def check_declared_options(options: Sequence[Option]) -> None:
