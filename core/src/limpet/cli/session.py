@@ -107,16 +107,16 @@ class Session:
         """Where the repository is; UsageError if that is not said, or said twice."""
         return location_of(self.options)
 
-    def repository(self) -> Repository:
+    def repository(self, *, use_cache: bool = True) -> Repository:
         """The repository, opened with the password; closed at the end of the run."""
-        return self._open(self.options, "PASSWORD", "enter password for repository: ")
+        return self._open(self.options, "PASSWORD", "enter password for repository: ", use_cache=use_cache)
 
     @contextmanager
     def locked_repository(
-        self, *, exclusive: bool = False, writes: bool = False, no_lock: bool = False
+        self, *, exclusive: bool = False, writes: bool = False, no_lock: bool = False, use_cache: bool = True
     ) -> Iterator[Repository]:
         """The repository while a lock is held; with `no_lock`, or --no-lock where nothing is written, without one."""
-        repository = self.repository()
+        repository = self.repository(use_cache=use_cache)
         no_lock = no_lock or (self.no_lock and not writes and not exclusive)
         with repository.lock(exclusive=exclusive, retry_lock_s=self.retry_lock_s, no_lock=no_lock):
             yield repository
@@ -190,12 +190,12 @@ class Session:
             reporter=self.reporter,
         )
 
-    def _open(self, options: GlobalOptions, variable: str, prompt: str) -> Repository:
+    def _open(self, options: GlobalOptions, variable: str, prompt: str, *, use_cache: bool = True) -> Repository:
         from limpet import registry  # noqa: PLC0415  # brings stevedore
         from limpet.cli.password import ask_password, given_password, wanted_password  # noqa: PLC0415
         from limpet.repository.repository import Repository  # noqa: PLC0415
 
-        settings = self.settings()
+        settings = self.settings(use_cache=use_cache)
         given = given_password(options, variable)
         location_of(options)
         self.hooks()  # before anything is opened: one may have to mount the storage first
