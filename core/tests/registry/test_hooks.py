@@ -14,6 +14,7 @@ from limpet.progress import Progress, SilentReporter
 from limpet.registry import hooks
 from limpet.registry.hook_calls import HookCaller
 from limpet.registry.hook_progress import WatchedReporter
+from limpet.testing.site import Site
 
 RUN = RunInfo("backup", "path:/r")
 
@@ -300,3 +301,26 @@ def test_no_hooks_do_nothing() -> None:
     assert none.excludes is None
     assert none.watching(reporter) is reporter
     none.ended(RunResult(1))
+
+
+def test_order_is_as_named(site: Site) -> None:
+    """Who names a mount before a check that reads from it wants them in this order."""
+    source = """
+        from limpet.contracts.hooks import Hook, hookimpl
+
+        class First(Hook):
+            contract_version = 1
+            word = "first"
+
+            @hookimpl
+            def limpet_run_started(self):
+                print(self.word)
+
+        class Second(First):
+            word = "second"
+        """
+    site.install(
+        "two-hooks", {"limpet.hooks": {"z": "two_hooks:First", "a": "two_hooks:Second"}}, {"two_hooks": source}
+    )
+    done = site.run("from limpet.registry import hooks; hooks({}, ['z', 'a']).started()")
+    assert done.stdout == "first\nsecond\n", done.stderr

@@ -36,7 +36,7 @@ def build_hooks(
     UsageError for a name or an option that does not exist, PluginError for a hook that is broken.
     """
     caller = HookCaller(run or RunInfo("", ""), reporter or SilentReporter())
-    for name in enabled:
+    for name in reversed(enabled):  # pluggy calls the hook that was registered last first
         plugin = cast(type[Hook], load(PluginKind.HOOK, name))
         values = option_values(aliases(PluginKind.HOOK, name), declared_options(PluginKind.HOOK, plugin), options)
         if values[ON_ERROR.name] not in _WORDS:
@@ -52,7 +52,7 @@ def build_hooks(
 
 
 class HookCaller:
-    """Calls the hooks of one run, in the order in which they were named. Fulfils `operations.hooks.RunHooks`."""
+    """Calls the hooks of one run, the one added last first. Fulfils `operations.hooks.RunHooks`."""
 
     def __init__(self, run: RunInfo, reporter: Reporter) -> None:
         self.run = run
