@@ -1,0 +1,76 @@
+"""One command measured: wall clock, processor time of it and its children, peak memory of the whole group."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+SAMPLE_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What a run took: seconds and MiB."""
+
+    wall_s: float
+    cpu_s: float
+
+
+def timed(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
+    """Wall and processor seconds of the command, children included. CalledProcessError if it fails."""
+    started = time.monotonic()
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    errors = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    wall = time.monotonic() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command, stderr=errors)
+    return Cost(wall, usage.ru_utime + usage.ru_stime)
+
+
+def peak_memory_mib(command: Sequence[str], environment: Mapping[str, str]) -> float:
+    """Largest proportional set size of the command and its descendants, sampled; in a run of its own, for it disturbs.
+
+    Memory that processes share is counted once, as the kernel's PSS does.
+    """
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    peak_kib = 0
+    ended = threading.Event()
+    threading.Thread(target=lambda: (process.wait(), ended.set()), daemon=True).start()
+    while not ended.wait(SAMPLE_S):
+        peak_kib = max(peak_kib, sum(_pss_kib(pid) for pid in (process.pid, *_descendants(process.pid))))
+    return peak_kib / 1024
+
+
+def _descendants(pid: int) -> list[int]:
+    found = []
+    for task in _children(pid):
+        found += [task, *_descendants(task)]
+    return found
+
+
+def _children(pid: int) -> list[int]:
+    children: list[int] = []
+    try:
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            children += [int(child) for child in (thread / "children").read_text().split()]
+    except OSError:
+        pass
+    return children
+
+
+def _pss_kib(pid: int) -> int:
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+    except OSError:
+        pass
+    return 0
