@@ -165,6 +165,11 @@ class Source(ABC):
     def snapshot_paths(self) -> Sequence[str]:
         """What the snapshot records as `paths`: absolute paths, or one name for a stream."""
 
+    @property
+    def error_count(self) -> int:
+        """How much could not be read so far, each told to the reporter: the backup is incomplete, exit code 3."""
+        return 0
+
     @abstractmethod
     def targets(self) -> Sequence[Target]:
         """What is to be saved; SourceError if nothing can be. Problems with single targets go to `errors`."""
@@ -194,5 +199,3 @@ class Source(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release everything, also after a failure: stop commands, remove temporary things. Idempotent."""
-
-

@@ -165,6 +165,7 @@ class TestTargets:
         listener = Listener()
         assert delivered(tmp_path / "there", tmp_path / "gone", listener=listener) == {str(tmp_path / "there")}
         assert [item for item, _text in listener.errors] == [str(tmp_path / "gone")]
+        assert FilesSource.open(SourceRequest([str(tmp_path / "there"), str(tmp_path / "gone")])).error_count == 1
         with pytest.raises(SourceError, match="do not exist"):
             FilesSource.open(SourceRequest([str(tmp_path / "gone"), ""]))
         with pytest.raises(UsageError, match="nothing to backup"):
@@ -269,6 +270,7 @@ class TestWalk:
                 (tmp_path / "b").rmdir()
         assert found[1:] == [b"a", b"c"]
         assert [item for item, _text in listener.errors] == [str(tmp_path / "b")]
+        assert source.error_count == 1
 
     def test_folder_swapped_for_a_symlink(self, tmp_path: Path) -> None:
         """Otherwise an attacker could have files of others backed up in his folder."""

@@ -35,6 +35,7 @@ class FilesSource(Source):
     def __init__(self, request: SourceRequest) -> None:
         self._reporter: Reporter = request.reporter or SilentReporter()
         self._selection = request.selection
+        self._error_count = 0
         Selector(request.selection, {})  # a bad pattern is found before anything is read
         self._working_folder = WorkingFolder.current()
         self._arguments = self._existing(request.targets)
@@ -56,6 +57,11 @@ class FilesSource(Source):
         """The absolute path of every argument that exists, in the order given."""
         return [os.fsdecode(self._working_folder.locate(clean(argument)).shown) for argument in self._arguments]
 
+    @property
+    def error_count(self) -> int:
+        """Missing targets, and files and folders that could not be read."""
+        return self._error_count
+
     def targets(self) -> Sequence[Target]:
         """Every target in the order of a walk through the snapshot; one for the root where only it is asked for."""
         with self._planning:  # the scan has a thread of its own
@@ -67,7 +73,7 @@ class FilesSource(Source):
         """The target's folder and all below it; nothing, told to the reporter, if it cannot be read."""
         if not S_ISDIR(target.entry.stat.st_mode):
             return iter(())
-        walker = self._walker(self._reporter)
+        walker = Walker(self._selector(), self._failed, self._reporter.warning)
         found = walker.folders(target.path, self._locations[target.path], target.entry.stat)
         if target.path != b"/":
             return found
@@ -95,7 +101,7 @@ class FilesSource(Source):
 
     def scan(self) -> tuple[int, int]:
         """Regular files and bytes that are selected; stops early when the source is closed."""
-        walker = self._walker(SilentReporter())
+        walker = Walker(self._selector(), _ignore, _ignore)
         files = size_bytes = 0
         for target in self.targets():
             status = target.entry.stat
@@ -161,17 +167,19 @@ class FilesSource(Source):
                 devices[location.shown] = filesystem.lstat(location.real).st_dev
         return Selector(self._selection, devices)
 
-    def _walker(self, reporter: Reporter) -> Walker:
-        def failed(error: OSError, path: bytes) -> None:
-            reporter.error(_describe(error, path), during="archival", item=os.fsdecode(path))
-
-        return Walker(self._selector(), failed, reporter.warning)
-
     def _failed(self, error: OSError, path: bytes) -> None:
-        self._reporter.error(_describe(error, path), during="archival", item=os.fsdecode(path))
+        self._tell(_describe(error, path), os.fsdecode(path))
 
     def _skipped(self, text: str, reason: str) -> None:
-        self._reporter.error(SourceError(f"{text} {reason}, skipping"), during="archival", item=text)
+        self._tell(SourceError(f"{text} {reason}, skipping"), text)
+
+    def _tell(self, error: SourceError, item: str) -> None:
+        self._error_count += 1
+        self._reporter.error(error, during="archival", item=item)
+
+
+def _ignore(*_told: object) -> None:
+    """What the scan meets, the walk meets again."""
 
 
 class _Chooser:
@@ -186,7 +194,7 @@ class _Chooser:
         if parent not in self._checks:
             fd = filesystem.open_folder(_split(location.real)[0])
             try:
-                by_name = self._selector.names_left_out(parent, fd, SilentReporter().warning)
+                by_name = self._selector.names_left_out(parent, fd, _ignore)
                 by_status = self._selector.status_check(parent, os.fstat(fd))
             finally:
                 os.close(fd)
