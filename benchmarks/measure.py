@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -42,9 +41,8 @@ def peak_memory_mib(command: Sequence[str], environment: Mapping[str, str]) -> f
     """
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     peak_kib = 0
-    ended = threading.Event()
-    threading.Thread(target=lambda: (process.wait(), ended.set()), daemon=True).start()
-    while not ended.wait(SAMPLE_S):
+    while process.poll() is None:
+        time.sleep(SAMPLE_S)
         peak_kib = max(peak_kib, sum(_pss_kib(pid) for pid in (process.pid, *_descendants(process.pid))))
     return peak_kib / 1024
 
