@@ -39,6 +39,7 @@ from limpet.repository.keys import create_key, open_key
 from limpet.repository.locks import RepositoryLock
 from limpet.storage.cache import Cache, CacheBackend
 from limpet.storage.freeze import FreezeBackend, find_freezer
+from limpet.storage.wrapping import WrappingBackend
 
 MIB = 1024 * 1024
 VERSIONS = (1, 2)
@@ -129,6 +130,11 @@ class Repository:
         if config.version not in VERSIONS:
             raise RepositoryError(f"repository version {config.version} is not supported; this Limpet knows 1 and 2")
         return cls(backend, config, opened.master_key, opened.key_id, settings or RepositorySettings())
+
+    def interrupt(self) -> None:
+        """End the pauses of retries and rate limits: what would have to wait fails. For a run told to stop."""
+        if isinstance(self.backend, WrappingBackend):
+            self.backend.interrupt()
 
     def close(self) -> None:
         """Release the backend. Idempotent."""

@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from limpet import filesystem
-from limpet.contracts.hooks import SnapshotDraft
-from limpet.contracts.source import Entry, Folder, Source, StatLike, Target
+from limpet.contracts.source import Entry, Folder, Source
 from limpet.errors import LimpetError, SourceError
 from limpet.format.chunker import Chunker
 from limpet.ids import BlobId
@@ -63,7 +62,9 @@ def backup(
             None, tree, run.counts, saver.counts, run.progress.errors, started_ns, time.time_ns(), run.paths
         )
         result = save_snapshot(repository, options, result)
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            repository.interrupt()  # packs that a storage does not take now must not hold the user for minutes
         saver.abandon()
         raise
     finally:
@@ -234,9 +235,7 @@ class _Run:
     ) -> None:
         """A folder that the source will yield in its turn."""
         path = _join(folder.path, entry.name)
-        child = FolderInWork(
-            path, entry.name, entry.stat, folder, slot, old_fields=fields, old_tree=_subtree(fields)
-        )
+        child = FolderInWork(path, entry.name, entry.stat, folder, slot, old_fields=fields, old_tree=_subtree(fields))
         if not entry.made:
             child.xattrs = _xattrs_of(_real_path(open_path, entry))
         self._expected[path] = child
@@ -373,9 +372,7 @@ class _Run:
         if file.error is not None:
             self._lost(folder, slot, entry, file.error)
             return
-        node = self._finisher.node(
-            file.name, file.status, xattrs=file.xattrs, size=file.size, content=file.chunks
-        )
+        node = self._finisher.node(file.name, file.status, xattrs=file.xattrs, size=file.size, content=file.chunks)
         self._finisher.settle(folder, slot, node)
         self._file_read(folder, entry, fields, file.size, file.added, file.stored)
 
@@ -392,9 +389,7 @@ class _Run:
             action = "modified"
         self._file_done(folder, entry, action, size, added, stored)
 
-    def _file_done(
-        self, folder: FolderInWork, entry: Entry, action: str, size: int, added: int, stored: int
-    ) -> None:
+    def _file_done(self, folder: FolderInWork, entry: Entry, action: str, size: int, added: int, stored: int) -> None:
         self.counts.files_processed += 1
         self.counts.bytes_processed += size
         self.progress.files_done += 1
