@@ -41,7 +41,7 @@ def build(root: Path, names: Iterable[str]) -> dict[str, Path]:
             listing = listing or system_files()
             _BUILDERS[name](folder, listing)
             done.touch()
-        made[name] = folder
+        made[name] = folder.resolve()
     return made
 
 

@@ -59,7 +59,7 @@ def backup(
         for source in sources:
             source.finish()
         result = BackupResult(
-            None, tree, run.counts, saver.counts, run.progress.errors, started_ns, time.time_ns(), run.paths
+            None, tree, run.counts, saver.counts, run.errors, started_ns, time.time_ns(), run.paths
         )
         result = save_snapshot(repository, options, result)
     except BaseException as error:
@@ -124,6 +124,11 @@ class _Run:
             advanced=self._advance,
         )
         self._large_slots: dict[int, tuple[FolderInWork, int, Entry, Fields | None]] = {}
+
+    @property
+    def errors(self) -> int:
+        """How many things could not be saved: told by us, or by the sources themselves."""
+        return self.progress.errors + sum(source.error_count for source in self._sources)
 
     # -- walking ------------------------------------------------------------------------------------------------
 
@@ -201,7 +206,6 @@ class _Run:
     def _drop_unread(self) -> None:
         """Leave out folders that the source has announced and then could not read; it has reported them."""
         for folder in self._expected.values():
-            self._count_error()
             if folder.parent is None:
                 raise SourceError("unable to save snapshot: the folder to save cannot be read")
             self._finisher.release(folder.parent)
@@ -420,11 +424,8 @@ class _Run:
         path = os.fsdecode(_join(folder.path, entry.name))
         reason = getattr(error, "strerror", None) or str(error)
         self._reporter.error(SourceError(f"{path}: {reason}"), during="archival", item=path)
-        self._count_error()
-        self._finisher.settle(folder, slot, None)
-
-    def _count_error(self) -> None:
         self.progress.errors += 1
+        self._finisher.settle(folder, slot, None)
 
     def _advance(self, size_bytes: int) -> None:
         self.progress.bytes_done += size_bytes
