@@ -248,7 +248,9 @@ class Repository:
             try:
                 sealed = self.backend.load(handle, location.offset_bytes, location.length_bytes)
                 return self.opener().open(sealed, blob_id, location.plain_length_bytes)
-            except (IntegrityError, BackendError) as error:
+            except IntegrityError as error:
+                last_error = IntegrityError(f"{error} (in {handle})")
+            except BackendError as error:
                 last_error = error
         if last_error is None:
             raise RepositoryError(f"{kind.word} blob {blob_id.hex()} is in no index; was a pack or an index lost?")

@@ -9,11 +9,12 @@ from typing import Any
 import click
 
 from limpet.cli.exits import EXIT_FAILED, CommandExit
+from limpet.cli.json_output import encode_json
 from limpet.cli.parameters import parse_size
 from limpet.cli.selectors import snapshot_filter, snapshot_filter_options
 from limpet.cli.session import Session, pass_session
-from limpet.errors import UsageError
-from limpet.ids import short
+from limpet.errors import LimpetError, UsageError
+from limpet.ids import SHORT_HEX
 from limpet.operations.check import (
     CheckOptions,
     CheckResult,
@@ -26,8 +27,6 @@ from limpet.operations.check import (
     Subset,
     check,
 )
-from limpet.repository.repository import Repository
-from limpet.repository.snapshots import select_snapshots
 
 INVALID_SUBSET = "check flag --read-data-subset has invalid value: give n/t, x% or a size such as 500M"
 
@@ -57,22 +56,27 @@ def command(
     check_unused: bool,
     with_cache: bool,
 ) -> None:
-    """Check the repository for errors."""
+    """Check the repository for errors.
+
+    Without --with-cache the local cache is left out: what is checked is the repository itself.
+    """
     if read_data and read_data_subset:
         raise UsageError("check flags --read-data and --read-data-subset cannot be used together")
+    if check_unused:
+        session.terminal.error("Flag --check-unused has been deprecated, `--check-unused` is deprecated and is ignored")
     subset = EveryPack() if read_data else parse_subset(read_data_subset)
-    wanted = snapshot_filter(host, tag, path)
-    if not with_cache:
-        session.leave_cache()  # what is checked is the repository itself
-    if not session.no_lock:
-        session.reporter.note("create exclusive lock for repository")
-    with session.locked_repository(exclusive=True) as repository:
-        trees = None
-        if snapshot_ids or not wanted.is_empty:
-            chosen = select_snapshots(repository, snapshot_ids, wanted)
-            trees = [stored.snapshot.tree for stored in chosen if stored.snapshot.tree is not None]
-        result = check(repository, CheckOptions(subset, trees), session.reporter, _teller(session))
-        _finish(session, repository, result)
+    options = CheckOptions(subset, snapshot_ids, snapshot_filter(host, tag, path))
+    output = _Output(session)
+    try:
+        if not session.no_lock:
+            session.reporter.note("create exclusive lock for repository")
+        with session.locked_repository(exclusive=True, no_lock=session.no_lock, use_cache=with_cache) as repository:
+            result = check(repository, options, session.reporter, output.tell)
+    except LimpetError:
+        if session.json:
+            session.print_json(_summary(CheckResult(), 1))
+        raise
+    output.finish(result)
 
 
 def parse_subset(text: str) -> Subset | None:
@@ -81,96 +85,110 @@ def parse_subset(text: str) -> Subset | None:
         return None
     if match := re.fullmatch(r"(\d+)/(\d+)", text):
         return PackGroup(int(match[1]), int(match[2]))
-    if text.endswith("%"):
-        try:
-            return PackPercent(float(text[:-1]))
-        except ValueError as error:
-            raise UsageError(INVALID_SUBSET) from error
+    if match := re.fullmatch(r"([-+]?(?:\d+\.?\d*|\.\d+))%", text):
+        return PackPercent(float(match[1]))
+    if text.isdigit():
+        raise UsageError(INVALID_SUBSET)  # as restic: a bare number may have been meant as anything
     try:
         return PackBytes(parse_size(text))
     except ValueError as error:
         raise UsageError(INVALID_SUBSET) from error
 
 
-class _teller:  # noqa: N801 - used as a function
-    """Tells each finding when it is made, in restic's words."""
+class _Output:
+    """Tells findings when they are made, and in the end what follows from them, in restic's words."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
 
-    def __call__(self, finding: Finding) -> None:
+    def tell(self, finding: Finding) -> None:
+        """Errors on standard error, what does no harm on standard output."""
         for line in _lines(finding):
-            if self._session.json:
-                self._session.terminal.error_json({"message_type": "error", "message": line})
+            if finding.is_error:
+                self._error(line)
             elif finding.kind is FindingKind.PACK_UNREFERENCED:
                 self._session.reporter.note(line, verbosity=2)
             else:
-                self._session.reporter.warning(line)
+                self._hint(line)
+
+    def finish(self, result: CheckResult) -> None:
+        """CommandExit if there is damage."""
+        self._tell_hints(result)
+        for advice in _advice(result):
+            self._error(advice)
+        if self._session.json:
+            self._session.print_json(_summary(result, _count_errors(result)))
+        if result.errors:
+            raise CommandExit(EXIT_FAILED, "Fatal: repository contains errors")
+        self._session.reporter.note("no errors were found")
+
+    def _tell_hints(self, result: CheckResult) -> None:
+        if result.has(FindingKind.DUPLICATE_PACK):
+            self._hint("Duplicate packs are non-critical, you can run `restic repair index` to correct this.")
+        if result.has(FindingKind.MIXED_PACK):
+            self._hint(
+                "Mixed packs with tree and data blobs are non-critical, you can run `restic prune` to correct this."
+            )
+        unreferenced = sum(one.kind is FindingKind.PACK_UNREFERENCED for one in result.findings)
+        if unreferenced and not result.errors:
+            self._session.reporter.note(
+                f"{unreferenced} additional files were found in the repo, which likely contain duplicate data.\n"
+                "This is non-critical, you can run `restic prune` to correct this."
+            )
+
+    def _hint(self, text: str) -> None:
+        if not self._session.json:
+            self._session.print(text)
+
+    def _error(self, text: str) -> None:
+        if self._session.json:
+            self._session.terminal.error(encode_json({"message_type": "error", "message": text}))
+        else:
+            self._session.terminal.error(text)
 
 
 def _lines(finding: Finding) -> list[str]:
-    subject = short(finding.subject)
     match finding.kind:
         case FindingKind.TREE:
-            return [f"error for tree {subject}:", *(f"  {detail}" for detail in finding.details)]
+            tree = finding.subject
+            return [f"error for tree {tree[:SHORT_HEX]}:", *(f"  tree {tree}: {one}" for one in finding.details)]
         case FindingKind.SNAPSHOT:
-            return [f"snapshot error {finding.subject.hex()}: {detail}" for detail in finding.details]
+            return [f"snapshot error {finding.subject}: {detail}" for detail in finding.details]
         case FindingKind.INDEX:
             return [f"error: {detail}" for detail in finding.details]
         case _:
             return list(finding.details)
 
 
-def _finish(session: Session, repository: Repository, result: CheckResult) -> None:
-    """Say what follows from the findings; CommandExit if there is damage."""
-    errors = result.errors
-    if session.json:
-        session.print_json(_summary(result))
-    else:
-        for line in _advice(result):
-            session.reporter.warning(line)
-    if errors:
-        raise CommandExit(EXIT_FAILED, "Fatal: repository contains errors")
-    session.say("no errors were found")
-
-
 def _advice(result: CheckResult) -> list[str]:
-    lines = []
-    orphans = sum(finding.kind is FindingKind.PACK_UNREFERENCED for finding in result.findings)
-    if result.has(FindingKind.DUPLICATE_PACK):
-        lines.append("Duplicate packs are non-critical, you can run `restic repair index' to correct this.")
-    if result.has(FindingKind.MIXED_PACK):
-        lines.append(
-            "Mixed packs with tree and data blobs are non-critical, you can run `restic prune` to correct this."
-        )
-    if orphans and not result.errors:
-        lines.append(
-            f"{orphans} additional files were found in the repo, which likely contain duplicate data.\n"
-            "This is non-critical, you can run `restic prune` to correct this."
-        )
+    """What to do about the damage."""
+    advice = []
     if result.has(FindingKind.INDEX):
-        lines.append("\nThe repository index is damaged and must be repaired: run `restic repair index'.\n")
-    if result.broken_packs:
-        ids = " ".join(pack_id.hex() for pack_id in result.broken_packs)
-        lines.append(
-            "\nThe repository contains damaged pack files. They must be removed to repair the repository:\n\n"
-            f"restic repair packs {ids}\nrestic repair snapshots --forget\n"
+        advice.append("\nThe repository index is damaged and must be repaired: run `restic repair index`.\n")
+    if packs := " ".join(result.broken_packs):
+        advice.append(
+            "\nThe repository contains damaged pack files. Keep a copy of the repository, then run:\n\n"
+            f"restic repair packs {packs}\nrestic repair snapshots --forget\n"
         )
-    if result.broken_snapshots:
-        ids = " ".join(snapshot_id.hex() for snapshot_id in result.broken_snapshots)
-        lines.append(
-            "\nThe repository contains damaged snapshot files. They must be removed to repair the repository:\n\n"
-            f"restic repair snapshots --forget {ids}\n"
+    if snapshots := " ".join(result.broken_snapshots):
+        advice.append(
+            "\nThe repository contains damaged snapshot files. They are lost; to remove them run:\n\n"
+            f"restic repair snapshots --forget {snapshots}\n"
         )
-    return lines
+    if result.errors and not advice:
+        advice.append("\nThe repository is damaged and must be repaired.\n")
+    return advice
 
 
-def _summary(result: CheckResult) -> dict[str, Any]:
-    count = sum(len(one.details) for one in result.errors if one.kind is not FindingKind.SNAPSHOT)
+def _count_errors(result: CheckResult) -> int:
+    return sum(len(one.details) for one in result.errors if one.kind is not FindingKind.SNAPSHOT)
+
+
+def _summary(result: CheckResult, error_count: int) -> dict[str, Any]:
     return {
         "message_type": "summary",
-        "num_errors": count,
-        "broken_packs": [pack_id.hex() for pack_id in result.broken_packs] or None,
+        "num_errors": max(error_count, 1) if result.errors else error_count,
+        "broken_packs": result.broken_packs or None,
         "suggest_repair_index": result.has(FindingKind.DUPLICATE_PACK, FindingKind.INDEX),
         "suggest_prune": result.has(FindingKind.MIXED_PACK, FindingKind.PACK_UNREFERENCED),
     }

@@ -5,7 +5,6 @@ The parent loads into shared buffers in a few threads, workers open and compare;
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -13,34 +12,33 @@ from typing import TypeVar
 
 from limpet.contracts.backend import FileKind, Handle
 from limpet.errors import BackendError, LimpetError
+from limpet.format.native import ClaimTable
 from limpet.format.pack import BlobKind
 from limpet.ids import BlobId, StorageId
 from limpet.operations.check.indexes import check_indexes, check_packs
 from limpet.operations.check.options import CheckOptions, CheckResult, Finding, FindingKind, Subset
 from limpet.operations.check.tasks import (
     CheckPlan,
+    LoadedTree,
     PackChecker,
-    PlacedTree,
     TreeReport,
     check_pack,
     check_trees,
     look_at_pack,
     look_through,
 )
+from limpet.operations.check.trees import PlacedTree, TreeRange, batches
 from limpet.progress import Progress, Reporter, SilentReporter
-from limpet.repository.blob_index import BlobLocation
 from limpet.repository.repository import Repository
-from limpet.repository.snapshots import load_snapshots
+from limpet.repository.snapshots import select_snapshots
 from limpet.repository.workers import SharedBuffers, Workers, usable_cpus, worker_died
 
 MIB = 1024 * 1024
-MAX_BUFFER = 160 * MIB
+MAX_BUFFER_BYTES = 160 * MIB
 """Packs larger than any that restic or Limpet writes are read without a shared buffer."""
 TREE_BATCH_BYTES = 4 * MIB
-TREE_GAP_BYTES = 64 * 1024
-"""Bytes between two trees that are rather read than skipped with another request."""
-TREE_BATCH = 512
-SPARE_BUFFERS = 2
+SPARE_BUFFERS = 1
+"""Filled by the parent while every worker has one."""
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -69,31 +67,30 @@ class _Check:
         self._reporter = reporter
         self._told = found
         self._result = CheckResult()
-        self._lock = threading.Lock()
-        self._trees_seen: set[BlobId] = set()
-        self._data_seen: set[BlobId] = set()
+        self._trees_seen = ClaimTable()
+        self._needed_packs: set[StorageId] = set()
 
     def run(self) -> CheckResult:
-        trees = self._roots()
+        roots = self._roots()
         self._reporter.note("load indexes")
         check_indexes(self._repository, self._found)
         if self._result.has(FindingKind.INDEX):
             return self._result
         self._reporter.note("check all packs")
         packs = check_packs(self._repository, self._found)
-        buffer_size = min(MAX_BUFFER, max([TREE_BATCH_BYTES, *packs.values()]))
-        self._buffers = SharedBuffers(usable_cpus() + SPARE_BUFFERS, buffer_size)
-        self._plan = CheckPlan(
-            self._repository.key, self._repository.index, self._buffers, self._options.trees is not None
-        )
+        buffer_bytes = min(MAX_BUFFER_BYTES, max([TREE_BATCH_BYTES, *packs.values()]))
+        buffers = usable_cpus() + SPARE_BUFFERS
+        self._buffers = SharedBuffers(buffers, buffer_bytes)
+        data_seen = ClaimTable() if self._options.is_filtered else None
+        self._plan = CheckPlan(self._repository.key, self._repository.index, self._buffers, data_seen)
         with (
+            ThreadPoolExecutor(buffers, "limpet-check") as threads,
             Workers(lambda: PackChecker(self._plan)) as workers,
-            ThreadPoolExecutor(max(1, self._repository.backend.properties.connections)) as threads,
         ):
-            self._workers, self._threads = workers, threads
+            self._threads, self._workers = threads, workers
             try:
                 self._reporter.note("check snapshots, trees and blobs")
-                self._check_trees(trees)
+                self._check_trees(roots)
                 if self._options.read is not None:
                     self._read_packs(self._options.read, packs)
             except BrokenProcessPool as error:
@@ -105,23 +102,22 @@ class _Check:
 
     def _roots(self) -> list[BlobId]:
         """Trees of the snapshots: read before the index, which may only grow."""
-        if self._options.trees is not None:
-            return list(self._options.trees)
         roots = []
-
-        def unreadable(name: str, error: LimpetError) -> None:
-            self._found(Finding(FindingKind.SNAPSHOT, bytes.fromhex(name), (str(error),)))
-
-        for stored in load_snapshots(self._repository, unreadable):
+        options = self._options
+        for stored in select_snapshots(
+            self._repository,
+            options.snapshot_names,
+            options.snapshot_filter,
+            lambda name, error: self._found(Finding(FindingKind.SNAPSHOT, name, (str(error),))),
+        ):
             if stored.snapshot.tree is None:
-                self._found(Finding(FindingKind.SNAPSHOT, stored.id, ("has no tree",)))
+                self._found(Finding(FindingKind.SNAPSHOT, stored.id.hex(), ("has no tree",)))
             else:
                 roots.append(stored.snapshot.tree)
         return roots
 
     def _found(self, finding: Finding) -> None:
-        with self._lock:
-            self._result.findings.append(finding)
+        self._result.findings.append(finding)
         if self._told is not None:
             self._told(finding)
 
@@ -129,148 +125,129 @@ class _Check:
 
     def _check_trees(self, roots: Iterable[BlobId]) -> None:
         """Look through all trees below the roots, each once, level by level."""
-        progress = Progress("check trees")
+        progress = Progress("trees")
         self._reporter.begin(progress)
         level = self._new_trees(roots)
         while level:
             below: list[BlobId] = []
-            for reports in self._in_workers(self._batches(level), self._check_batch):
+            for reports in self._in_threads(batches(self._placed(level), TREE_BATCH_BYTES), self._check_batch):
                 for report in reports:
                     progress.files_done += 1
-                    if report.errors:
-                        self._found(Finding(FindingKind.TREE, report.tree_id, tuple(report.errors)))
-                    below.extend(report.subtrees)
-                    self._data_seen.update(report.data)
+                    self._take_in(report)
+                    below += report.subtrees
             level = self._new_trees(below)
+        self._reporter.end()
+
+    def _take_in(self, report: TreeReport) -> None:
+        if report.damage or report.errors:
+            details = [report.damage] if report.damage else report.errors
+            self._found(Finding(FindingKind.TREE, report.tree_id.hex(), tuple(details)))
+        for blob_id in report.data:
+            places = self._repository.index.find_all(BlobKind.DATA, blob_id)
+            self._needed_packs.update(place.pack_id for place in places)
 
     def _new_trees(self, tree_ids: Iterable[BlobId]) -> list[BlobId]:
-        new = [tree_id for tree_id in dict.fromkeys(tree_ids) if tree_id not in self._trees_seen]
-        self._trees_seen.update(new)
-        return new
+        return [tree_id for tree_id in tree_ids if self._trees_seen.claim(tree_id)]
 
-    def _batches(self, tree_ids: Sequence[BlobId]) -> Iterator[list[tuple[BlobId, BlobLocation]]]:
-        """The trees by pack and place, in batches that fit into one buffer."""
-        placed = []
+    def _placed(self, tree_ids: Iterable[BlobId]) -> Iterator[PlacedTree]:
         for tree_id in tree_ids:
-            location = self._repository.index.find(BlobKind.TREE, tree_id)
-            if location is None:
-                self._found(Finding(FindingKind.TREE, tree_id, (f"tree {tree_id.hex()} not found in index",)))
+            places = self._repository.index.find_all(BlobKind.TREE, tree_id)
+            if places:
+                self._needed_packs.update(place.pack_id for place in places)
+                yield tree_id, places[0]
             else:
-                placed.append((tree_id, location))
-        placed.sort(key=lambda one: (one[1].pack_id, one[1].offset_bytes))
-        batch: list[tuple[BlobId, BlobLocation]] = []
-        size = 0
-        for tree_id, location in placed:
-            if batch and (size + location.length_bytes > TREE_BATCH_BYTES or len(batch) >= TREE_BATCH):
-                yield batch
-                batch, size = [], 0
-            batch.append((tree_id, location))
-            size += location.length_bytes
-        if batch:
-            yield batch
+                self._found(Finding(FindingKind.TREE, tree_id.hex(), ("not found in index",)))
 
-    def _check_batch(self, batch: Sequence[tuple[BlobId, BlobLocation]]) -> list[TreeReport]:
+    def _check_batch(self, batch: Sequence[TreeRange]) -> list[TreeReport]:
         """In a thread: load the batch's trees and have a worker look through them."""
-        if batch[0][1].length_bytes > self._buffers.size_bytes:
-            return [self._check_alone(tree_id) for tree_id, _ in batch]
-        buffer = self._buffers.acquire()
-        try:
-            placed = self._load_trees(buffer, batch)
-            reports = self._workers.submit(check_trees, buffer, placed).result()
-        except BackendError:
-            return [self._check_alone(tree_id) for tree_id, _ in batch]
-        finally:
-            self._buffers.release(buffer)
-        # What is damaged may have a sound copy elsewhere.
-        return [self._check_alone(report.tree_id) if report.errors else report for report in reports]
+        reports: list[TreeReport] = []
+        if batch[0].length_bytes <= self._buffers.size_bytes:
+            buffer = self._buffers.acquire()
+            try:
+                trees = self._load_trees(buffer, batch)
+                reports = self._workers.submit(check_trees, buffer, trees).result()
+            except BackendError:
+                reports = []
+            finally:
+                self._buffers.release(buffer)
+        if not reports:
+            return [self._check_alone(tree_id) for one in batch for tree_id, _ in one.trees]
+        # What is damaged may have a sound copy elsewhere, or be sound when it is loaded again.
+        return [self._check_alone(report.tree_id) if report.damage else report for report in reports]
 
     def _check_alone(self, tree_id: BlobId) -> TreeReport:
         try:
             return look_through(tree_id, self._repository.load_blob(BlobKind.TREE, tree_id), self._plan)
         except LimpetError as error:
-            return TreeReport(tree_id, [], [], [str(error)])
+            return TreeReport(tree_id, [], [], [], str(error))
 
-    def _load_trees(self, buffer: int, batch: Sequence[tuple[BlobId, BlobLocation]]) -> list[PlacedTree]:
-        """Read the trees into the buffer; neighbours in a pack with one request."""
+    def _load_trees(self, buffer: int, batch: Sequence[TreeRange]) -> list[LoadedTree]:
+        """Read the ranges into the buffer."""
         view = self._buffers.view(buffer)
-        placed: list[PlacedTree] = []
-        used = first = 0
-        while first < len(batch):
-            start = batch[first][1]
-            last = first
-            while last + 1 < len(batch) and _adjoins(batch[last][1], batch[last + 1][1], used, start, len(view)):
-                last += 1
-            length = _end(batch[last][1]) - start.offset_bytes
-            handle = Handle(FileKind.PACK, start.pack_id.hex(), is_tree_pack=True)
-            self._repository.backend.load_into(handle, start.offset_bytes, view[used : used + length])
-            for tree_id, location in batch[first : last + 1]:
-                offset = used + location.offset_bytes - start.offset_bytes
-                placed.append(PlacedTree(tree_id, offset, location.length_bytes, location.plain_length_bytes))
-            used += length
-            first = last + 1
-        return placed
+        loaded: list[LoadedTree] = []
+        used = 0
+        for one in batch:
+            handle = Handle(FileKind.PACK, one.pack_id.hex(), is_tree_pack=True)
+            self._repository.backend.load_into(handle, one.offset_bytes, view[used : used + one.length_bytes])
+            for tree_id, place in one.trees:
+                offset = used + place.offset_bytes - one.offset_bytes
+                loaded.append(LoadedTree(tree_id, offset, place.length_bytes, place.plain_length_bytes))
+            used += one.length_bytes
+        return loaded
 
     # -- data ---------------------------------------------------------------------------------------------------
 
     def _read_packs(self, subset: Subset, packs: dict[StorageId, int]) -> None:
-        if self._options.trees is not None:
-            packs = {pack_id: packs[pack_id] for pack_id in self._needed_packs() if pack_id in packs}
-        chosen = subset.choose(sorted(packs.items()))
-        missing = {one.subject for one in self._result.findings if one.kind is FindingKind.PACK_MISSING}
-        chosen = [pack for pack in chosen if pack[0] not in missing]
-        progress = Progress("check packs", files_total=len(chosen), bytes_total=sum(size for _, size in chosen))
+        if self._options.is_filtered:
+            packs = {pack_id: packs[pack_id] for pack_id in self._needed_packs & packs.keys()}
+        every = sorted(packs.items())
+        chosen = subset.choose(every)
+        self._reporter.note(subset.describe(every, chosen, "filtered " if self._options.is_filtered else ""))
+        progress = Progress("packs", files_total=len(chosen), bytes_total=sum(size for _, size in chosen))
         self._reporter.begin(progress)
-        for pack_id, size, errors in self._in_workers(chosen, self._check_pack):
+        for (_, size), finding in self._in_threads(chosen, self._check_pack):
             progress.files_done += 1
             progress.bytes_done += size
-            if errors:
-                text = f"pack {pack_id.hex()} contains {len(errors)} errors: [{'; '.join(errors)}]"
-                self._found(Finding(FindingKind.PACK_DATA, pack_id, (text,)))
+            if finding is not None:
+                self._found(finding)
         self._result.packs_read = len(chosen)
 
-    def _needed_packs(self) -> set[StorageId]:
-        index = self._repository.index
-        needed = {location.pack_id for one in self._data_seen for location in index.find_all(BlobKind.DATA, one)}
-        return needed | {location.pack_id for one in self._trees_seen for location in index.find_all(BlobKind.TREE, one)}
+    def _check_pack(self, pack: tuple[StorageId, int]) -> tuple[tuple[StorageId, int], Finding | None]:
+        """In a thread: load the pack and have a worker open it; once more if that finds anything."""
+        name = pack[0].hex()
+        try:
+            errors = self._look_into(pack)
+            if errors:
+                # Whatever comes out the second time, something is wrong: with the pack or on the way to it.
+                errors = self._look_into(pack) or [f"sound on second attempt, at first: {'; '.join(errors)}"]
+        except BackendError as error:
+            return pack, Finding(FindingKind.PACK_UNREADABLE, name, (f"pack {name}: download error: {error}",))
+        if not errors:
+            return pack, None
+        text = f"pack {name} contains {len(errors)} errors: [{'; '.join(errors)}]"
+        return pack, Finding(FindingKind.PACK_DATA, name, (text,))
 
-    def _check_pack(self, pack: tuple[StorageId, int]) -> tuple[StorageId, int, list[str]]:
-        """In a thread: load the pack and have a worker open it."""
+    def _look_into(self, pack: tuple[StorageId, int]) -> list[str]:
         pack_id, size = pack
         handle = Handle(FileKind.PACK, pack_id.hex())
+        if size > self._buffers.size_bytes:
+            data = self._repository.backend.load(handle)
+            return look_at_pack(PackChecker(self._plan), memoryview(data), pack_id)
+        buffer = self._buffers.acquire()
         try:
-            if size > self._buffers.size_bytes:
-                data = self._repository.backend.load(handle)
-                return pack_id, size, look_at_pack(PackChecker(self._plan), memoryview(data), pack_id)
-            buffer = self._buffers.acquire()
-            try:
-                self._repository.backend.load_into(handle, 0, self._buffers.view(buffer)[:size])
-                return pack_id, size, self._workers.submit(check_pack, buffer, size, pack_id).result()
-            finally:
-                self._buffers.release(buffer)
-        except BackendError as error:
-            return pack_id, size, [f"cannot be read: {error}"]
+            self._repository.backend.load_into(handle, 0, self._buffers.view(buffer)[:size])
+            return self._workers.submit(check_pack, buffer, size, pack_id).result()
+        finally:
+            self._buffers.release(buffer)
 
-    def _in_workers(self, items: Iterable[S], work: Callable[[S], T]) -> Iterator[T]:
+    def _in_threads(self, items: Iterable[S], work: Callable[[S], T]) -> Iterator[T]:
         """Results of the work on each item, in any order; only a few items are taken ahead."""
-        limit = 2 * self._workers.count + SPARE_BUFFERS
         running: set[Future[T]] = set()
         for item in items:
             running.add(self._threads.submit(work, item))
-            if len(running) >= limit:
+            if len(running) > 2 * self._workers.count + SPARE_BUFFERS:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
-        for future in running:
-            yield future.result()
-
-
-def _end(location: BlobLocation) -> int:
-    return location.offset_bytes + location.length_bytes
-
-
-def _adjoins(left: BlobLocation, right: BlobLocation, used: int, start: BlobLocation, room: int) -> bool:
-    """Whether the right blob is read along with the left one, in a request that began at `start`."""
-    return (
-        left.pack_id == right.pack_id
-        and right.offset_bytes - _end(left) <= TREE_GAP_BYTES
-        and used + _end(right) - start.offset_bytes <= room
-    )
+        while running:
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            yield from (future.result() for future in done)

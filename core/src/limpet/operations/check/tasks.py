@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, NamedTuple
@@ -11,6 +11,7 @@ from limpet.errors import IntegrityError
 from limpet.format import Buffer
 from limpet.format.crypto import MasterKey
 from limpet.format.filemode import NodeType
+from limpet.format.native import ClaimTable
 from limpet.format.pack import BlobKind, PackedBlob, decode_header, sealed_header
 from limpet.format.tree import decode_tree_fields
 from limpet.ids import ID_SIZE, BlobId, StorageId
@@ -21,7 +22,7 @@ from limpet.repository.workers import SharedBuffers
 _TYPES = frozenset(node_type.value for node_type in NodeType) - {"", "irregular"}
 
 
-class PlacedTree(NamedTuple):
+class LoadedTree(NamedTuple):
     """A sealed tree in a buffer; sizes in bytes."""
 
     tree_id: BlobId
@@ -31,12 +32,17 @@ class PlacedTree(NamedTuple):
 
 
 class TreeReport(NamedTuple):
-    """What a tree refers to, and what is wrong with it. `data` are its files' blobs, if they were asked for."""
+    """What a tree refers to, and what is wrong with it.
+
+    `data` are its files' blobs that no tree before it has named, if they were asked for. `damage` says why the tree
+    cannot be read at all.
+    """
 
     tree_id: BlobId
     subtrees: list[BlobId]
     data: list[BlobId]
     errors: list[str]
+    damage: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +52,8 @@ class CheckPlan:
     key: MasterKey
     index: BlobIndex
     buffers: SharedBuffers
-    collect_data: bool
+    data_seen: ClaimTable | None
+    """For telling each blob of data once; None where nobody wants to know them."""
 
 
 class PackChecker:
@@ -57,32 +64,24 @@ class PackChecker:
         self.opener = BlobOpener(plan.key)
 
 
-def check_trees(checker: PackChecker, buffer: int, trees: Sequence[PlacedTree]) -> list[TreeReport]:
+def check_trees(checker: PackChecker, buffer: int, trees: Sequence[LoadedTree]) -> list[TreeReport]:
     """Open and look through trees that the parent has loaded."""
     view = checker.plan.buffers.view(buffer)
-    return [check_tree(checker, tree, view[tree.offset : tree.offset + tree.length]) for tree in trees]
-
-
-def check_tree(checker: PackChecker, tree: PlacedTree, sealed: Buffer) -> TreeReport:
-    """Look through one tree."""
-    try:
-        data = checker.opener.open(sealed, tree.tree_id, tree.plain_length)
-        return look_through(tree.tree_id, data, checker.plan)
-    except IntegrityError as error:
-        return TreeReport(tree.tree_id, [], [], [str(error)])
+    return [_check_tree(checker, tree, view[tree.offset : tree.offset + tree.length]) for tree in trees]
 
 
 def look_through(tree_id: BlobId, data: bytes, plan: CheckPlan) -> TreeReport:
-    """What the tree with this plaintext refers to, and what is wrong with it."""
+    """What the tree with this plaintext refers to, and what is wrong with it; IntegrityError if it is no tree."""
     report = TreeReport(tree_id, [], [], [])
     last_name = ""
     for node in decode_tree_fields(data):
         name = node.get("name")
         if not isinstance(name, str) or not name:
             report.errors.append("node with empty name")
-        elif name == last_name:
-            report.errors.append(f"node {name!r} appears twice")
-        last_name = name if isinstance(name, str) else ""
+            continue
+        if name == last_name:
+            report.errors.append(f'node "{name}" appears twice')
+        last_name = name
         _look_at_node(node, report, plan)
     return report
 
@@ -95,20 +94,28 @@ def check_pack(checker: PackChecker, buffer: int, size_bytes: int, pack_id: Stor
 def look_at_pack(checker: PackChecker, pack: memoryview, pack_id: StorageId) -> list[str]:
     """What is wrong with the pack."""
     errors = []
+    expected = checker.plan.index.pack_blobs(pack_id)
+    for blob in expected:
+        try:
+            sealed = pack[blob.offset_bytes : blob.offset_bytes + blob.length_bytes]
+            if sealed.nbytes != blob.length_bytes:
+                raise IntegrityError("lies beyond the end of the pack")
+            checker.opener.open(sealed, blob.id, blob.plain_length_bytes)
+        except IntegrityError as error:
+            errors.append(f"blob {blob.id.hex()}: {error}")
     actual = sha256(pack).digest()
     if actual != pack_id:
-        errors.append(f"pack ID does not match, want {pack_id.hex()[:8]}, got {actual.hex()[:8]}")
-    expected = checker.plan.index.pack_blobs(pack_id)
+        errors.append(f"unexpected pack id {actual.hex()}")
     errors.extend(_compare_header(checker, pack, expected))
-    for blob in expected:
-        end = blob.offset_bytes + blob.length_bytes
-        try:
-            if end > pack.nbytes:
-                raise IntegrityError("beyond the end of the file")
-            checker.opener.open(pack[blob.offset_bytes : end], blob.id, blob.plain_length_bytes)
-        except IntegrityError as error:
-            errors.append(f"blob {blob.id.hex()[:8]}: {error}")
     return errors
+
+
+def _check_tree(checker: PackChecker, tree: LoadedTree, sealed: Buffer) -> TreeReport:
+    try:
+        data = checker.opener.open(sealed, tree.tree_id, tree.plain_length)
+        return look_through(tree.tree_id, data, checker.plan)
+    except IntegrityError as error:
+        return TreeReport(tree.tree_id, [], [], [], str(error))
 
 
 def _compare_header(checker: PackChecker, pack: memoryview, expected: Sequence[PackedBlob]) -> list[str]:
@@ -126,36 +133,36 @@ def _place(blob: PackedBlob) -> tuple[int, bytes]:
 
 
 def _look_at_node(node: dict[str, Any], report: TreeReport, plan: CheckPlan) -> None:
-    node_type, name = node.get("type"), node.get("name")
+    node_type = node.get("type")
     if node_type == "file":
         _look_at_content(node, report, plan)
     elif node_type == "dir":
-        subtree = _id(node.get("subtree"))
+        subtree = _blob_id(node.get("subtree"))
         if subtree is None:
-            report.errors.append(f'dir node "{name}" has no subtree')
+            report.errors.append(f'dir node "{node["name"]}" has no subtree')
         else:
             report.subtrees.append(subtree)
     elif node_type not in _TYPES:
-        report.errors.append(f'node "{name}" with invalid type "{node_type}"')
+        report.errors.append(f'node "{node["name"]}" with invalid type "{node_type}"')
 
 
 def _look_at_content(node: dict[str, Any], report: TreeReport, plan: CheckPlan) -> None:
-    name, content = node.get("name"), node.get("content")
+    content = node.get("content")
     if not isinstance(content, list):
-        report.errors.append(f'file "{name}" has nil blob list')
+        report.errors.append(f'file "{node["name"]}" has nil blob list')
         return
-    contains: Callable[[int, bytes], bool] = plan.index.table.contains
+    contains, data_seen = plan.index.table.contains, plan.data_seen
     for number, text in enumerate(content):
-        blob_id = _id(text)
+        blob_id = _blob_id(text)
         if blob_id is None:
-            report.errors.append(f'file "{name}" blob {number} has no valid ID')
+            report.errors.append(f'file "{node["name"]}" blob {number} has no valid ID')
         elif not contains(BlobKind.DATA.value, blob_id):
-            report.errors.append(f'file "{name}" blob {blob_id.hex()} not found in index')
-        elif plan.collect_data:
+            report.errors.append(f'file "{node["name"]}" blob {text} not found in index')
+        elif data_seen is not None and data_seen.claim(blob_id):
             report.data.append(blob_id)
 
 
-def _id(text: object) -> BlobId | None:
+def _blob_id(text: object) -> BlobId | None:
     try:
         raw = bytes.fromhex(text) if isinstance(text, str) else b""
     except ValueError:
