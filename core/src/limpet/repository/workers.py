@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
@@ -98,7 +98,7 @@ class Workers(Generic[S]):
     def submit(self, task: Callable[Concatenate[S, P], R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """`task(state, *args)` in some worker. The task is a module-level function, its arguments plain data."""
         try:
-            return self._executor.submit(_call, task, *args, **kwargs)
+            return self._executor.submit(_call, task, args, kwargs)
         except BrokenProcessPool as error:
             raise worker_died() from error
 
@@ -170,7 +170,7 @@ def _start_worker(make_state: Callable[[], object], barrier: _Barrier) -> None:
     _worker.barrier = barrier
 
 
-def _call(task: Callable[..., R], *args: object, **kwargs: object) -> R:
+def _call(task: Callable[..., R], args: Sequence[Any], kwargs: Mapping[str, Any]) -> R:
     return task(_worker.state, *args, **kwargs)
 
 
