@@ -197,6 +197,7 @@ class LargeFileReader:
             self._advanced(sum(length for _, _, length in chunks))
             self._settle(file, sealed)
 
+        self._saver.check()  # a storage that fails ends the reading of a stream that has no end of its own
         window.retain()
         with file.lock:
             file.pending += 1
