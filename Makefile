@@ -21,8 +21,7 @@ TYPED := core/src plugins tests core/tests examples benchmarks conftest.py
 WORKERS ?= auto
 TESTS ?=
 ARGS ?=
-# loadgroup: tests that share something expensive (the built wheels) name a group and run in one process
-PYTEST = PATH="$(BIN):$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --timeout 1200
+PYTEST = PATH="$(BIN):$$PATH:/usr/sbin:/sbin" $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 1200
 
 help:
 	@echo 'make demo       the main job on generated files: back up, change, back up again, check, restore, compare'

@@ -13,6 +13,8 @@ NATIVE = Path("src/limpet/format/native")
 
 # Zip archives know no time before 1980; what the files' own times say differs from build to build.
 os.environ.setdefault("SOURCE_DATE_EPOCH", "315619200")
+# The modes of the files in the wheel would be the builder's.
+os.umask(0o022)
 
 
 def _files(pattern: str) -> list[str]:

@@ -1,7 +1,8 @@
-"""The built distributions, once a run: tests that use them belong to the xdist group `distributions`."""
+"""The built distributions, made once a run, also if several processes run the tests."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import tomllib
@@ -10,39 +11,53 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.distributions import PROJECTS, ROOT, Environment, build, copy_workspace, run
+from tests.packaging.distributions import PROJECTS, ROOT, Environment, build_all, copy_workspace, made_once, run
 
 
 @pytest.fixture(scope="session")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of this test run see."""
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "distributions"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def workspace(shared: Path) -> Path:
     """A clean copy of the project."""
-    folder = tmp_path_factory.mktemp("workspace")
-    copy_workspace(folder)
-    return folder
+    return made_once(shared, "workspace", copy_workspace)
 
 
 @pytest.fixture(scope="session")
-def sdists(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sdists(workspace: Path, shared: Path) -> Path:
     """A folder with the sdist of every distribution."""
-    folder = tmp_path_factory.mktemp("sdists")
-    for project in PROJECTS:
-        build("--sdist", workspace / project.folder, folder)
-    return folder
+    return made_once(shared, "sdists", lambda folder: build_all("--sdist", workspace, folder))
 
 
 @pytest.fixture(scope="session")
-def wheels(workspace: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheels(workspace: Path, shared: Path) -> Path:
     """A folder with the wheel of every distribution."""
-    folder = tmp_path_factory.mktemp("wheels")
-    for project in PROJECTS:
-        build("--wheel", workspace / project.folder, folder)
-    return folder
+    return made_once(shared, "wheels", lambda folder: build_all("--wheel", workspace, folder))
 
 
 @pytest.fixture(scope="session")
-def third_party(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def wheels_built_elsewhere(workspace: Path, shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same wheels from another folder, at another time, with another umask."""
+
+    def make(folder: Path) -> None:
+        elsewhere = tmp_path_factory.mktemp("a workspace elsewhere") / "limpet"
+        unwanted = shutil.ignore_patterns("build", "*.egg-info", "*.so", "__pycache__")
+        # copyfile: the files are new, with the times of now
+        shutil.copytree(workspace, elsewhere, copy_function=shutil.copyfile, ignore=unwanted)
+        build_all("--wheel", elsewhere, folder, umask=0o077)
+
+    return made_once(shared, "wheels-built-elsewhere", make)
+
+
+@pytest.fixture(scope="session")
+def third_party(shared: Path) -> Path:
     """A folder with all that our distributions require of others, to run and to be built, in the pinned versions."""
-    folder = tmp_path_factory.mktemp("third-party")
     settings = [tomllib.loads((ROOT / project.folder / "pyproject.toml").read_text()) for project in PROJECTS]
     required = {
         requirement
@@ -51,8 +66,8 @@ def third_party(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if not requirement.startswith("limpet")
     }
     constraints = str(ROOT / "constraints.txt")
-    run([sys.executable, "-m", "pip", "download", "-qq", "-c", constraints, *sorted(required)], cwd=folder)
-    return folder
+    download = [sys.executable, "-m", "pip", "download", "-qq", "-c", constraints, *sorted(required)]
+    return made_once(shared, "third-party", lambda folder: run(download, cwd=folder))
 
 
 @pytest.fixture

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
 import tomllib
 import venv
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,7 +68,7 @@ class Environment:
         self.bin = folder / "bin"
         self.work = folder / "work"
         self.work.mkdir()
-        self._options = ["-q", "--no-index", *(f"--find-links={links}" for links in find_links)]
+        self._options = ["-q", "--no-compile", "--no-index", *(f"--find-links={links}" for links in find_links)]
 
     def install(self, *wanted: str | Path, **environment: str) -> None:
         """Install with the pip of this test run, from the folders of files alone, build requirements too."""
@@ -88,15 +89,34 @@ class Environment:
         return set(self.run("python", "-c", code).split())
 
 
-def copy_workspace(target: Path, *, backwards: bool = False) -> None:
+def made_once(shared: Path, name: str, make: Callable[[Path], object]) -> Path:
+    """The folder of that name, filled by whichever process of a parallel test run comes first."""
+    folder, partial = shared / name, shared / f"{name}.partial"
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            make(partial)
+            partial.rename(folder)
+    return folder
+
+
+def copy_workspace(target: Path) -> None:
     """Copy the files that belong to the project, without what a build or a test left behind."""
     listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(listing, cwd=ROOT, capture_output=True, check=True)
-    for name in sorted(listed.stdout.decode().split("\0"), reverse=backwards):
+    for name in listed.stdout.decode().split("\0"):
         source = ROOT / name
         if name and source.is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(source, target / name)
+
+
+def build_all(kind: str, workspace: Path, out: Path, *, umask: int = 0o022) -> None:
+    """Build `--wheel` or `--sdist` of every distribution of the workspace into the folder."""
+    for project in PROJECTS:
+        build(kind, workspace / project.folder, out, umask=umask)
 
 
 def build(kind: str, project: Path, out: Path, *, umask: int = 0o022) -> None:

@@ -14,9 +14,7 @@ from pathlib import Path
 import limpet
 import pytest
 
-from tests.packaging.distributions import PROJECTS, ROOT, Environment, Project, build, copy_workspace, only
-
-pytestmark = pytest.mark.xdist_group("distributions")
+from tests.packaging.distributions import PROJECTS, ROOT, Environment, Project, build, only
 
 PROGRAMS = Path(__file__).with_name("programs")
 MakeEnvironment = Callable[..., Environment]
@@ -101,16 +99,6 @@ def test_installs_alone_from_its_sdist(
     empty = environment(wheels)
     empty.install(only(sdists, f"{project.file_name}-*.tar.gz"))
     WORKS[project.name](empty)
-
-
-@pytest.fixture(scope="session")
-def wheels_built_elsewhere(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same wheels from another folder, at another time, with another umask and order of files."""
-    workspace, folder = tmp_path_factory.mktemp("a-workspace-elsewhere"), tmp_path_factory.mktemp("wheels-elsewhere")
-    copy_workspace(workspace, backwards=True)
-    for project in PROJECTS:
-        build("--wheel", workspace / project.folder, folder, umask=0o077)
-    return folder
 
 
 @each_project
