@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator
 
 from limpet.contracts.backend import FileKind, Handle
-from limpet.errors import BackendError, IntegrityError, LimpetError, RepositoryError
+from limpet.errors import BackendError, IntegrityError, LimpetError, MissingFileError, RepositoryError
 from limpet.format.pack import BlobKind
 from limpet.operations.restore import tasks
 from limpet.operations.restore.needs import NeededBlob, NeededRange, Needs, output_portions
@@ -179,10 +179,13 @@ class Loader:
             )
 
     def _load_elsewhere(self, blob: NeededBlob, error: LimpetError) -> bytes:
-        """The verified blob. What came damaged is asked for once more; a pack that cannot be read is not."""
+        """The verified blob, asked for by itself: one bad spot must not cost its neighbours.
+
+        A pack that is not there is not asked for again.
+        """
         repository = self._run.repository
         places = repository.index.find_all(BlobKind.DATA, blob.blob_id)
-        if len(places) < 2 and isinstance(error, BackendError):
+        if len(places) < 2 and isinstance(error, MissingFileError):
             raise error
         return repository.load_blob(BlobKind.DATA, blob.blob_id)
 
