@@ -190,7 +190,7 @@ class Source(ABC):
         """Files and bytes to come, for the progress bar; runs in a thread of its own, may be slow or (0, 0)."""
         return (0, 0)
 
-    def finish(self) -> None:
+    def finish(self) -> None:  # noqa: B027  # most sources have nothing to add here
         """Called after the last byte was read and before the snapshot is saved.
 
         SourceError if what was read cannot be trusted, say because a command failed: no snapshot then.
