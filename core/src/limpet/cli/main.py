@@ -69,7 +69,10 @@ def _run_with_hooks(session: Session, arguments: list[str]) -> int:
 
 def _run(session: Session, arguments: list[str]) -> int:
     try:
-        result = root_command().main(arguments, prog_name="limpet", standalone_mode=False, obj=session)
+        # Not click's own `main`: it takes closed pipes and Ctrl-C for itself.
+        root = root_command()
+        with root.make_context("limpet", list(arguments), obj=session) as context:
+            result = root.invoke(context)
     except CommandHelp as wanted:
         session.terminal.print(wanted.ctx.get_help())
         return 0

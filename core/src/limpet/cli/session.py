@@ -130,9 +130,7 @@ class Session:
         if self._hooks is None:
             from limpet import registry  # noqa: PLC0415  # brings stevedore
 
-            self._hooks = registry.hooks(
-                self.options.extended(), enabled, run=self._run_info(), reporter=self.reporter
-            )
+            self._hooks = registry.hooks(self.options.extended(), enabled, run=self._run_info(), reporter=self.reporter)
             self._hooks.started()
         return self._hooks
 
@@ -251,6 +249,14 @@ class Session:
         version = repository.config.version
         extra = f", compression level {self.options.compression}" if version > 1 else ""
         self._say_on_terminal(f"repository {repository.config.id[:8]} opened (version {version}{extra})")
+
+
+def _without_secret(argument: str) -> str:
+    """An argument as a hook may see it: the value of a plugin's option may be a key, a location holds a password."""
+    from limpet import registry  # noqa: PLC0415  # brings stevedore
+
+    name, equals, _value = argument.partition("=")
+    return f"{name}=***" if equals and "." in name else registry.redact(argument)
 
 
 def location_of(options: GlobalOptions) -> str:

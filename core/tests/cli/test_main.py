@@ -1,0 +1,141 @@
+"""How a run ends: exit codes, one line of error, signals, pipes; and how fast it starts."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from limpet.cli.commands import COMMANDS
+from limpet.cli.group import edit_distance
+
+if TYPE_CHECKING:
+    from .conftest import Run
+
+PASSWORD = "geheim-5f3a"
+HEAVY = {"cryptography", "zstandard", "orjson", "rich", "stevedore", "pluggy", "concurrent.futures", "multiprocessing"}
+
+
+def test_version_imports_nothing_heavy() -> None:
+    """`limpet version` and every completion in a shell would take half a second."""
+    code = (
+        f"import sys; from limpet.cli.main import main; main(['version']);print(sorted({HEAVY!r} & set(sys.modules)))"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert printed.stdout.splitlines()[0].startswith("limpet ")
+    assert printed.stdout.splitlines()[1] == "[]"
+
+
+def test_version_document_has_restics_keys(run: Run) -> None:
+    """Wrappers ask restic for its version as JSON before anything else."""
+    document = run("version", "--json").document
+    assert document["message_type"] == "version"
+    assert set(document) == {"message_type", "version", "go_version", "go_os", "go_arch"}
+
+
+def test_no_command_shows_the_commands(run: Run) -> None:
+    """Somebody who starts it for the first time would see nothing."""
+    ended = run()
+    assert ended.exit_code == 0
+    assert all(f"\n  {name} " in ended.out for name in COMMANDS)
+    assert run("--help").out == ended.out == run("help").out
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_loads_and_explains_itself(run: Run, name: str) -> None:
+    """A command that cannot be imported would only be found by a user."""
+    ended = run(name, "--help")
+    assert (ended.exit_code, ended.err) == (0, "")
+    assert ended.out.startswith(f"Usage: limpet {name}")
+    assert run("help", name).out == ended.out
+
+
+def test_an_unknown_command_names_its_neighbour(run: Run) -> None:
+    """A typing mistake would leave the user to search."""
+    ended = run("snapshot")
+    assert ended.exit_code == 1
+    assert ended.err == 'unknown command "snapshot" for "limpet"\n\nDid you mean this?\n\tsnapshots\n'
+    assert "key list" not in run("xyzzy").err
+    assert edit_distance("restor", "restore") == 1
+
+
+def test_error_document(run: Run, tmp_path: Path) -> None:
+    """A program could not tell why the run failed."""
+    ended = run("--json", "-r", tmp_path / "none", "--insecure-no-password", "snapshots")
+    document = json.loads(ended.err)
+    assert ended.exit_code == 10
+    assert ended.out == ""
+    assert (document["message_type"], document["code"]) == ("exit_error", 10)
+    assert document["message"].startswith("Fatal: repository does not exist: unable to open config file")
+
+
+def test_an_error_is_one_line_and_debug_shows_where(run: Run) -> None:
+    """A user would be met with a traceback, or a developer would have none."""
+    ended = run("ls")
+    assert (ended.exit_code, ended.err.count("\n")) == (1, 1)
+    assert "Traceback" in run("--debug", "ls").err
+
+
+def test_a_bug_is_reported_as_one(run: Run, repository_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unexpected exception would look like the user's mistake, or show its traceback to a person."""
+    monkeypatch.setenv("LIMPET_PASSWORD", PASSWORD)
+    monkeypatch.delattr("limpet.cli.commands.key.format_table")
+    ended = run("-r", repository_path, "key", "list")
+    assert ended.exit_code == 1
+    assert ended.err.startswith("Fatal: unexpected NameError: ")
+    assert ended.err.count("\n") == 1
+
+
+def test_wrong_password(run: Run, repository_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripts that ask for the password again on exit code 12 would not."""
+    monkeypatch.setenv("LIMPET_PASSWORD", "wrong-7c1e")
+    ended = run("-r", repository_path, "snapshots")
+    assert (ended.exit_code, ended.err) == (12, "Fatal: wrong password or no key found\n")
+
+
+def limpet(*arguments: str | Path, **more: str) -> subprocess.Popen[bytes]:
+    """A process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "limpet.cli.main", *arguments],
+        env={**os.environ, "LIMPET_PASSWORD": PASSWORD, **more},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_cleanly(repository_path: Path, number: signal.Signals) -> None:
+    """Ctrl-C would show a traceback, leave a lock behind, or end with an exit code that scripts do not know."""
+    process = limpet("-r", repository_path, "backup", "--stdin", "--no-cache")
+    locks = repository_path / "locks"
+    for _ in range(200):
+        if any(locks.iterdir()):
+            break
+        time.sleep(0.05)
+    assert any(locks.iterdir())
+    time.sleep(0.3)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 130, err
+    assert b"Traceback" not in err
+    assert b"received, cleaning up" in err
+    assert not any(locks.iterdir())
+    assert b"snapshot" not in out.replace(b"no parent snapshot", b"")
+
+
+def test_a_closed_pipe_ends_the_run_quietly(repository_path: Path) -> None:
+    """`limpet ls | head` would end with a traceback."""
+    process = limpet("-r", repository_path, "list", "keys", "--no-cache")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    assert process.wait(timeout=20) == 141
+    process.stderr.close()
