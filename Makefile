@@ -48,7 +48,7 @@ check: $(VENV)/.development
 	$(BIN)/towncrier build --draft --version 0 > /dev/null
 
 bench: system-test $(VENV)/.development peers
-	@PATH="$(CURDIR)/.cache/peers/usr/bin:$(BIN):$$PATH" $(BIN)/python benchmarks/run.py $(ARGS)
+	@PATH="$(BIN):$$PATH:/usr/sbin:/sbin" $(BIN)/python benchmarks/compare.py --restic .cache/peers/usr/bin/restic --write README.md $(ARGS)
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist

@@ -57,7 +57,7 @@ def wheels_built_elsewhere(workspace: Path, shared: Path, tmp_path_factory: pyte
 
 @pytest.fixture(scope="session")
 def third_party(shared: Path) -> Path:
-    """A folder with all that our distributions require of others, to run and to be built, in the pinned versions."""
+    """All that our distributions require of others, to run and to be built, and pytest, in the pinned versions."""
     settings = [tomllib.loads((ROOT / project.folder / "pyproject.toml").read_text()) for project in PROJECTS]
     required = {
         requirement
@@ -66,7 +66,7 @@ def third_party(shared: Path) -> Path:
         if not requirement.startswith("limpet")
     }
     constraints = str(ROOT / "constraints.txt")
-    download = [sys.executable, "-m", "pip", "download", "-qq", "-c", constraints, *sorted(required)]
+    download = [sys.executable, "-m", "pip", "download", "-qq", "-c", constraints, "pytest", *sorted(required)]
     return made_once(shared, "third-party", lambda folder: run(download, cwd=folder))
 
 
