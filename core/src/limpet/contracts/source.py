@@ -6,6 +6,7 @@ file system is opened by the core through the folder's path; any other file brin
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -92,6 +93,12 @@ class Entry:
     """Not in the file system: the core reads neither attributes nor link target itself."""
     subfolder_path: bytes | None = None
     """Real path of a folder, where it is not `Folder.open_path` + name (a target renamed to be unique)."""
+
+    def real_path(self, open_path: bytes | None) -> bytes | None:
+        """Where it is in the file system, by its folder's path there; None if it is made."""
+        if self.made or (open_path is None and self.subfolder_path is None):
+            return None
+        return self.subfolder_path or os.path.join(open_path or b"", self.name)
 
 
 @dataclass(slots=True)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from limpet import filesystem
 from limpet.contracts.source import StatLike
 from limpet.errors import IntegrityError, LimpetError
-from limpet.format.gojson import unquote_name
 from limpet.format.filemode import go_mode_from_stat
-from limpet.format.node import decode_node
+from limpet.format.gojson import unquote_name
+from limpet.format.node import Node, decode_node
 from limpet.format.pack import BlobKind
-from limpet.format.timestamps import local_time, parse_time
+from limpet.format.timestamps import Time, local_time, parse_time
 from limpet.ids import BlobId
 from limpet.repository.repository import Repository
 
@@ -25,7 +27,12 @@ class Comparer:
     """Compares what is on disk with the parent's nodes."""
 
     def __init__(
-        self, repository: Repository, *, ignore_inode: bool = False, ignore_ctime: bool = False, with_atime: bool = False
+        self,
+        repository: Repository,
+        *,
+        ignore_inode: bool = False,
+        ignore_ctime: bool = False,
+        with_atime: bool = False,
     ) -> None:
         self._repository = repository
         self._contains = repository.index.table.contains
@@ -45,20 +52,20 @@ class Comparer:
         except (KeyError, TypeError, ValueError) as error:
             return {}, IntegrityError(f"tree {tree_id.hex()} is damaged: {error!r}")
 
-    def content(self, status: StatLike, old: Fields) -> list[BlobId] | None:
-        """The file's chunks as in the parent; None if it must be read.
-
-        All chunks are in the index still (restic issue 2571).
-        """
+    def is_unchanged(self, status: StatLike, old: Fields) -> bool:
+        """Whether the file's content is the parent's, as far as its status tells."""
         get = old.get
-        if (
+        return not (
             get("size", 0) != status.st_size
             or (self._check_inode and get("inode") != status.st_ino)
             or not _same_time(get("mtime"), status.st_mtime_ns)
             or (self._check_ctime and not _same_time(get("ctime"), status.st_ctime_ns))
             or get("type") != "file"
-        ):
-            return None
+        )
+
+    def content(self, old: Fields) -> list[BlobId] | None:
+        """The file's chunks in the parent; None if one is not in the index any more (restic issue 2571)."""
+        get = old.get
         try:
             content = [BlobId(bytes.fromhex(text)) for text in get("content") or ()]
         except (TypeError, ValueError):
@@ -94,6 +101,18 @@ class Comparer:
 def _mode_and_owner(st_mode: int, uid: int, gid: int) -> tuple[int, int, int, str, str]:
     """What a node says of them; few files differ in it."""
     return go_mode_from_stat(st_mode), uid, gid, filesystem.user_name(uid), filesystem.group_name(gid)
+
+
+def same_node(old: Fields, node: bytes) -> bool:
+    """Whether a node's JSON says what the parent's node says; the zones of its times do not matter."""
+    try:
+        return _comparable(decode_node(old)) == _comparable(decode_node(json.loads(node)))
+    except (IntegrityError, ValueError):
+        return False
+
+
+def _comparable(node: Node) -> Node:
+    return replace(node, mtime=Time(node.mtime.ns), atime=Time(node.atime.ns), ctime=Time(node.ctime.ns))
 
 
 def attributes(old: Fields) -> list[tuple[bytes, bytes]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from limpet.format.gojson import quote_name
 from limpet.format.statnode import node_json
 from limpet.format.tree import encode_tree
 from limpet.ids import BlobId
-from limpet.operations.backup.compare import Comparer, Fields, attributes
+from limpet.operations.backup.compare import Comparer, Fields, attributes, same_node
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,15 +40,15 @@ class FolderInWork:
     parent: FolderInWork | None
     slot: int
     """Which of the parent's slots is this folder's."""
-    xattrs: Callable[[], Sequence[tuple[bytes, bytes]]] = tuple
+    real_path: bytes | None = None
+    """Where it is in the file system; None for a made-up one."""
     old_fields: Fields | None = None
     old_tree: BlobId | None = None
     old_count: int = -1
     """How many entries the parent's tree has; -1 without one."""
     slots: list[Slot] = field(default_factory=list)
     pending: int = 0
-    added: int = 0
-    stored: int = 0
+    started_s: float = field(default_factory=time.monotonic)
 
 
 class FolderFinisher:
@@ -57,7 +58,7 @@ class FolderFinisher:
         self,
         comparer: Comparer,
         save_tree: Callable[[bytes], BlobId],
-        finished: Callable[[FolderInWork, BlobId], None],
+        finished: Callable[[FolderInWork, BlobId, bool], None],
         *,
         with_atime: bool,
     ) -> None:
@@ -83,11 +84,21 @@ class FolderFinisher:
     def _finish(self, folder: FolderInWork) -> FolderInWork | None:
         """Save the folder's tree and put its node into the parent, which is returned."""
         tree_id = self._tree(folder)
-        self._finished(folder, tree_id)
         folder.slots = []
+        is_unchanged = False
         if folder.parent is not None:
-            folder.parent.slots[folder.slot] = self._node(folder, tree_id)
+            node = folder.parent.slots[folder.slot] = self._node(folder, tree_id)
+            is_unchanged = self._is_unchanged(folder, tree_id, node)
+        self._finished(folder, tree_id, is_unchanged)
         return folder.parent
+
+    @staticmethod
+    def _is_unchanged(folder: FolderInWork, tree_id: BlobId, node: Slot) -> bool:
+        """Whether the folder's node says what the parent's says."""
+        if not isinstance(node, bytes):
+            return True
+        old = folder.old_fields
+        return old is not None and folder.old_tree == tree_id and same_node(old, node)
 
     def _tree(self, folder: FolderInWork) -> BlobId:
         slots = folder.slots
@@ -145,5 +156,19 @@ class FolderFinisher:
             and self._comparer.same_metadata(folder.status, old)
         ):
             return Unchanged(folder.name, folder.status, old, subtree=tree_id)
-        return self.node(folder.name, folder.status, xattrs=folder.xattrs(), subtree=tree_id)
+        return self.node(folder.name, folder.status, xattrs=_xattrs(folder.real_path), subtree=tree_id)
 
+
+def join(folder: bytes, name: bytes) -> bytes:
+    """The path of a name in a folder of the snapshot."""
+    return folder + name if folder.endswith(b"/") else folder + b"/" + name
+
+
+def _xattrs(path: bytes | None) -> Sequence[tuple[bytes, bytes]]:
+    if path is None:
+        return ()
+    folder, _, name = path.rpartition(b"/")
+    try:
+        return filesystem.read_xattrs_below(folder or b"/", name) if name else filesystem.read_xattrs(path)
+    except OSError:
+        return ()  # it was there when its entries were read

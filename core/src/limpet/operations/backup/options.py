@@ -27,12 +27,14 @@ class BackupOptions:
     with_atime: bool = False
     skip_if_unchanged: bool = False
     dry_run: bool = False
-    """The repository drops what is saved: no snapshot id is told."""
+    """The repository drops what is saved."""
     scan: bool = True
     """Count files and bytes beforehand, for the progress bar."""
     read_concurrency: int = 1
     """How many large files are read at once; small ones are read by every worker anyway."""
     program_version: str = ""
+    started_ns: int | None = None
+    """When the run began, if that was before the call."""
     before_saving: Callable[[SnapshotDraft], None] | None = None
     """Called when all data is stored and the snapshot is about to be."""
 
@@ -53,7 +55,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class BackupResult:
-    """A finished backup. `snapshot` is None for a dry run, or where nothing had changed and that was asked for."""
+    """A finished backup. `snapshot` is None where nothing had changed and that was asked for."""
 
     snapshot: StoredSnapshot | None
     tree: BlobId

@@ -16,7 +16,7 @@ from limpet.repository.snapshots import StoredSnapshot
 
 
 def save_snapshot(repository: Repository, options: BackupOptions, result: BackupResult) -> BackupResult:
-    """The result with its snapshot, saved; without one for a dry run or if nothing has changed and that was asked."""
+    """The result with its snapshot, saved; without one if nothing has changed and that was asked for."""
     parent = options.parent
     if options.skip_if_unchanged and parent is not None and parent.snapshot.tree == result.tree:
         return result
@@ -40,8 +40,6 @@ def save_snapshot(repository: Repository, options: BackupOptions, result: Backup
     if draft.description:
         snapshot.extra["description"] = draft.description  # where rustic keeps it
     snapshot_id = repository.save_unpacked(FileKind.SNAPSHOT, encode_snapshot(snapshot))
-    if options.dry_run:
-        return result
     return replace(result, snapshot=StoredSnapshot(snapshot_id, snapshot))
 
 

@@ -49,6 +49,7 @@ class Spine:
             folder = folder.children[name]
         self._refuse_clash(folder, source)
         folder.target, folder.source, folder.children = target, source, {}
+        folder.status, folder.real_path = target.entry.stat, target.entry.real_path(target.open_path)
 
     def _refuse_clash(self, folder: SpineFolder, source: Source) -> None:
         others = [folder]

@@ -1,0 +1,36 @@
+"""What other threads have finished, handled one after the other by the thread that walks."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable
+from typing import Any
+
+
+class Events:
+    """Calls put in by any thread and made by one, so that what they change needs no locks."""
+
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[tuple[Callable[..., None], tuple[Any, ...]]] = queue.SimpleQueue()
+
+    def put(self, handler: Callable[..., None], *arguments: object) -> None:
+        """Have `handler(*arguments)` called by the walking thread."""
+        self._calls.put((handler, arguments))
+
+    def fail(self, error: BaseException) -> None:
+        """Have the error raised in the walking thread."""
+        self._calls.put((_raise, (error,)))
+
+    def handle_one(self) -> None:
+        """Make the next call; waits for one."""
+        handler, arguments = self._calls.get()
+        handler(*arguments)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether there is a call to make."""
+        return not self._calls.empty()
+
+
+def _raise(error: BaseException) -> None:
+    raise error
