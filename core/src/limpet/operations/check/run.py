@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from hashlib import sha256
 from typing import TypeVar
 
 from limpet.contracts.backend import FileKind, Handle
 from limpet.errors import BackendError, LimpetError
+from limpet.format.chunker import MAX_SIZE
 from limpet.format.native import ClaimTable
 from limpet.format.pack import BlobKind
 from limpet.ids import BlobId, StorageId
@@ -22,22 +24,23 @@ from limpet.operations.check.tasks import (
     LoadedTree,
     PackChecker,
     TreeReport,
-    check_pack,
     check_trees,
-    look_at_pack,
+    check_window,
+    look_at_window,
     look_through,
 )
 from limpet.operations.check.trees import PlacedTree, TreeRange, batches
+from limpet.operations.check.windows import Window, windows
 from limpet.progress import Progress, Reporter, SilentReporter
 from limpet.repository.repository import Repository
 from limpet.repository.snapshots import select_snapshots
 from limpet.repository.workers import SharedBuffers, Workers, usable_cpus, worker_died
 
 MIB = 1024 * 1024
-MAX_BUFFER_BYTES = 160 * MIB
-"""Packs larger than any that restic or Limpet writes are read without a shared buffer."""
-TREE_BATCH_BYTES = 4 * MIB
-SPARE_BUFFERS = 1
+BUFFER_BYTES = MAX_SIZE + MIB // 16
+"""Room for the largest chunk, sealed. What is larger (trees of huge folders) the parent looks at itself."""
+TREE_BATCH_BYTES = 2 * MIB
+SPARE_BUFFERS = 2
 """Filled by the parent while every worker has one."""
 
 S = TypeVar("S")
@@ -78,9 +81,8 @@ class _Check:
             return self._result
         self._reporter.note("check all packs")
         packs = check_packs(self._repository, self._found)
-        buffer_bytes = min(MAX_BUFFER_BYTES, max([TREE_BATCH_BYTES, *packs.values()]))
         buffers = usable_cpus() + SPARE_BUFFERS
-        self._buffers = SharedBuffers(buffers, buffer_bytes)
+        self._buffers = SharedBuffers(buffers, BUFFER_BYTES)
         data_seen = ClaimTable() if self._options.is_filtered else None
         self._plan = CheckPlan(self._repository.key, self._repository.index, self._buffers, data_seen)
         with (
@@ -229,14 +231,31 @@ class _Check:
 
     def _look_into(self, pack: tuple[StorageId, int]) -> list[str]:
         pack_id, size = pack
-        handle = Handle(FileKind.PACK, pack_id.hex())
-        if size > self._buffers.size_bytes:
-            data = self._repository.backend.load(handle)
-            return look_at_pack(PackChecker(self._plan), memoryview(data), pack_id)
+        errors = []
+        digest = sha256()
+        for window in windows(self._repository.index.table.pack_blobs(pack_id), size):
+            errors += self._look_at(pack_id, size, window, digest.update)
+        if digest.digest() != pack_id:
+            errors.append(f"unexpected pack id {digest.hexdigest()}")
+        return errors
+
+    def _look_at(
+        self, pack_id: StorageId, size: int, window: Window, and_hash: Callable[[memoryview], None]
+    ) -> list[str]:
+        """Load the window and have a worker open what is in it, while this thread hashes it."""
+        backend, handle = self._repository.backend, Handle(FileKind.PACK, pack_id.hex())
+        if window.length_bytes > self._buffers.size_bytes:
+            data = memoryview(backend.load(handle, window.start, window.length_bytes))
+            and_hash(data)
+            return look_at_window(PackChecker(self._plan), data, pack_id, size, window)
         buffer = self._buffers.acquire()
         try:
-            self._repository.backend.load_into(handle, 0, self._buffers.view(buffer)[:size])
-            return self._workers.submit(check_pack, buffer, size, pack_id).result()
+            view = self._buffers.view(buffer)[: window.length_bytes]
+            if view.nbytes:
+                backend.load_into(handle, window.start, view)
+            opening = self._workers.submit(check_window, buffer, pack_id, size, window)
+            and_hash(view)
+            return opening.result()
         finally:
             self._buffers.release(buffer)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any, NamedTuple
 
 from limpet.errors import IntegrityError
@@ -15,6 +14,7 @@ from limpet.format.native import ClaimTable
 from limpet.format.pack import BlobKind, PackedBlob, decode_header, encode_header, sealed_header
 from limpet.format.tree import decode_tree_fields
 from limpet.ids import ID_SIZE, BlobId, StorageId
+from limpet.operations.check.windows import PackBlob, Window
 from limpet.repository.blob_index import BlobIndex
 from limpet.repository.blobs import BlobOpener
 from limpet.repository.workers import SharedBuffers
@@ -62,6 +62,13 @@ class PackChecker:
     def __init__(self, plan: CheckPlan) -> None:
         self.plan = plan
         self.opener = BlobOpener(plan.key)
+        self._pack: tuple[StorageId, Sequence[PackBlob]] | None = None
+
+    def blobs_of(self, pack_id: StorageId) -> Sequence[PackBlob]:
+        """The pack's blobs by offset. The windows of a pack come one after the other, so the last answer is kept."""
+        if self._pack is None or self._pack[0] != pack_id:
+            self._pack = pack_id, self.plan.index.table.pack_blobs(pack_id)
+        return self._pack[1]
 
 
 def check_trees(checker: PackChecker, buffer: int, trees: Sequence[LoadedTree]) -> list[TreeReport]:
@@ -89,27 +96,29 @@ def look_through(tree_id: BlobId, data: bytes, plan: CheckPlan) -> TreeReport:
     return report
 
 
-def check_pack(checker: PackChecker, buffer: int, size_bytes: int, pack_id: StorageId) -> list[str]:
-    """What is wrong with the pack that the parent has loaded: its hash, its header, or any of its blobs."""
-    return look_at_pack(checker, checker.plan.buffers.view(buffer)[:size_bytes], pack_id)
+def check_window(checker: PackChecker, buffer: int, pack_id: StorageId, size_bytes: int, window: Window) -> list[str]:
+    """What is wrong with the window of a pack of this size, which the parent has loaded."""
+    return look_at_window(
+        checker, checker.plan.buffers.view(buffer)[: window.length_bytes], pack_id, size_bytes, window
+    )
 
 
-def look_at_pack(checker: PackChecker, pack: memoryview, pack_id: StorageId) -> list[str]:
-    """What is wrong with the pack."""
+def look_at_window(
+    checker: PackChecker, data: memoryview, pack_id: StorageId, size_bytes: int, window: Window
+) -> list[str]:
+    """What is wrong with the blobs in the window, and in the last one with the header."""
     errors = []
-    expected = checker.plan.index.pack_blobs(pack_id)
-    for blob in expected:
+    start, open_blob = window.start, checker.opener.open
+    for _, blob_id, offset, length, plain_length in checker.blobs_of(pack_id)[window.first_blob : window.end_blob]:
         try:
-            sealed = pack[blob.offset_bytes : blob.offset_bytes + blob.length_bytes]
-            if sealed.nbytes != blob.length_bytes:
+            sealed = data[offset - start : offset - start + length]
+            if sealed.nbytes != length:
                 raise IntegrityError("lies beyond the end of the pack")
-            checker.opener.open(sealed, blob.id, blob.plain_length_bytes)
+            open_blob(sealed, BlobId(blob_id), plain_length)
         except IntegrityError as error:
-            errors.append(f"blob {blob.id.hex()}: {error}")
-    actual = sha256(pack).digest()
-    if actual != pack_id:
-        errors.append(f"unexpected pack id {actual.hex()}")
-    errors.extend(_compare_header(checker, pack, expected))
+            errors.append(f"blob {blob_id.hex()}: {error}")
+    if window.end == size_bytes:
+        errors.extend(_compare_header(checker, data, size_bytes, checker.plan.index.pack_blobs(pack_id)))
     return errors
 
 
@@ -121,12 +130,14 @@ def _check_tree(checker: PackChecker, tree: LoadedTree, sealed: Buffer) -> TreeR
         return TreeReport(tree.tree_id, [], [], [], str(error))
 
 
-def _compare_header(checker: PackChecker, pack: memoryview, expected: Sequence[PackedBlob]) -> list[str]:
+def _compare_header(
+    checker: PackChecker, tail: memoryview, size_bytes: int, expected: Sequence[PackedBlob]
+) -> list[str]:
     try:
-        header = checker.opener.box.open(sealed_header(pack, pack.nbytes))
+        header = checker.opener.box.open(sealed_header(tail, size_bytes))
         if header == encode_header(expected):
             return []
-        listed = decode_header(header, pack.nbytes)
+        listed = decode_header(header, size_bytes)
     except IntegrityError as error:
         return [f"pack header cannot be read: {error}"]
     except ValueError:
