@@ -7,6 +7,7 @@ import sys
 
 import click
 
+import limpet
 from limpet.cli.session import Session, pass_session
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l": "arm"}
@@ -16,9 +17,7 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "i686": "386", "armv7l"
 @pass_session
 def command(session: Session) -> None:
     """Print version information."""
-    from importlib.metadata import version  # noqa: PLC0415  # read from the installed distribution, not imported
-
-    number = version("limpet-core")
+    number = limpet.__version__
     python = "{}.{}.{}".format(*sys.version_info[:3])
     system, machine = sys.platform, os.uname().machine if hasattr(os, "uname") else ""
     architecture = _ARCHITECTURES.get(machine, machine)
