@@ -28,7 +28,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class ItemEvent:
-    """One item done. `action` is restic's word: new, unchanged, modified, restored, updated, deleted, ..."""
+    """One item done. `action` is restic's word: new, unchanged, modified, restored, updated, deleted, ...
+
+    `scan_finished` is no item: it tells, once, how much there is to do.
+    """
 
     action: str
     path: str
@@ -39,6 +42,8 @@ class ItemEvent:
     data_stored_bytes: int = 0
     metadata_size_bytes: int = 0
     metadata_stored_bytes: int = 0
+    total_files: int = 0
+    """Only of `scan_finished`: how many files there are, with `data_size_bytes` in all."""
     is_special: bool = False
     """Neither folder nor regular file: a link, device or fifo."""
 
@@ -62,7 +67,7 @@ class Reporter(Protocol):
         """One item failed; the operation goes on."""
 
     def item(self, event: ItemEvent) -> None:
-        """One item is done. Only called where `wants_items`."""
+        """One item is done. Only called where `wants_items`, except for `scan_finished`."""
 
     @property
     def wants_items(self) -> bool:

@@ -5,10 +5,15 @@ from __future__ import annotations
 from limpet.cli.formatting import format_bytes, neutralise
 from limpet.progress import ItemEvent
 
+SCAN_FINISHED = "scan_finished"
+
 
 def item_line(operation: str, event: ItemEvent) -> str:
     """One item done, as restic's -vv shows it."""
     path = neutralise(event.path)
+    if event.action == SCAN_FINISHED:
+        size = format_bytes(event.data_size_bytes)
+        return f"scan finished in {event.duration_s:.3f}s: {event.total_files} files, {size}"
     start = f"{event.action:<9} {path}"
     if operation == "restore":
         return (
@@ -38,5 +43,5 @@ def item_document(operation: str, event: ItemEvent) -> dict[str, object]:
         "data_size_in_repo": event.data_stored_bytes,
         "metadata_size": event.metadata_size_bytes,
         "metadata_size_in_repo": event.metadata_stored_bytes,
-        "total_files": 0,
+        "total_files": event.total_files,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Protocol
 
-from limpet.cli.items import item_document, item_line
+from limpet.cli.items import SCAN_FINISHED, item_document, item_line
 from limpet.cli.json_output import encode_json
 from limpet.cli.options import GlobalOptions
 from limpet.cli.rate import RateEstimator
@@ -106,8 +106,8 @@ class TextReporter(_Running):
             self.terminal.error(f"{'scan' if during == 'scan' else 'error'}: {error}")
 
     def item(self, event: ItemEvent) -> None:
-        """One line on standard output."""
-        if self.wants_items:
+        """One line on standard output; how much there is to do is told with -v already."""
+        if self.wants_items or (event.action == SCAN_FINISHED and self.verbosity >= VERBOSE):
             self.terminal.print(item_line(self.progress.operation, event))
 
     def _show(self, progress: Progress) -> _Stoppable | None:

@@ -66,6 +66,11 @@ class BlobSaver:
         """What has been stored so far."""
         return self._store.counts
 
+    @property
+    def tree_bytes(self) -> tuple[int, int]:
+        """How many bytes of trees were new so far: plain, and sealed."""
+        return self._trees.added_bytes, self._trees.stored_bytes
+
     def submit(
         self,
         task: Callable[Concatenate[Sealer, P], R],

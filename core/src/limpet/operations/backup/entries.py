@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import stat as stat_modes
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from limpet import filesystem
 from limpet.contracts.source import Entry
-from limpet.errors import SourceError
+from limpet.errors import LimpetError, RepositoryError, SourceError
 from limpet.format.chunker import Chunker
 from limpet.ids import BlobId
 from limpet.operations.backup.compare import Comparer, Fields
@@ -45,6 +46,11 @@ class EntryInWork:
         """Its path in the snapshot."""
         return join(self.folder.path, self.entry.name)
 
+    @property
+    def shown_path(self) -> str:
+        """Where people find it: its path in the file system, or else in the snapshot."""
+        return os.fsdecode(self.entry.real_path(self.open_path) or self.path)
+
 
 @dataclass(slots=True)
 class _Batch:
@@ -54,6 +60,7 @@ class _Batch:
     entries: list[list[EntryInWork]] = field(default_factory=list)
     files: int = 0
     size_bytes: int = 0
+    started_s: float = field(default_factory=time.monotonic)
 
     def add(self, item: EntryInWork, open_path: bytes) -> None:
         if not self.entries or self.entries[-1][0].folder is not item.folder:
@@ -110,7 +117,11 @@ class EntrySaver:
             self._save_special(item)
         elif item.entry.stream is not None or item.open_path is None:
             self._read_large(item)
-        elif item.old is not None and (content := self._comparer.content(status, item.old)) is not None:
+        elif (
+            item.old is not None
+            and self._comparer.is_unchanged(status, item.old)
+            and (content := self._known_content(item, item.old)) is not None
+        ):
             self._take_over(item, item.open_path, item.old, content)
         else:
             self._read(item, item.open_path)
@@ -126,6 +137,11 @@ class EntrySaver:
             self._events.put(self._batch_finished, batch, outcomes, error)
 
         self._saver.submit(read_files, done, batch.groups, self._with_atime)
+
+    def failed(self, error: LimpetError, path: str) -> None:
+        """Something is not as it should be: told and counted; the backup goes on."""
+        self._reporter.error(error, during="archival", item=path)
+        self.progress.errors += 1
 
     def close(self) -> None:
         """End the reader threads when all is read."""
@@ -148,6 +164,15 @@ class EntrySaver:
         node = self._finisher.node(entry.name, entry.stat, xattrs=xattrs, link_target=link_target)
         self._finisher.settle(item.folder, item.slot, node)
 
+    def _known_content(self, item: EntryInWork, old: Fields) -> list[BlobId] | None:
+        """The chunks of an unchanged file; None, told, where some are lost and it has to be read again."""
+        content = self._comparer.content(old)
+        if content is None:
+            path = item.shown_path
+            error = f"parts of {path} not found in the repository index; storing the file again"
+            self.failed(RepositoryError(error), path)
+        return content
+
     def _take_over(self, item: EntryInWork, open_path: bytes, old: Fields, content: Sequence[BlobId]) -> None:
         """The content is the parent's; the metadata may have changed (restic issue 2249)."""
         name, status = item.entry.name, item.entry.stat
@@ -161,10 +186,10 @@ class EntrySaver:
                 self._lost(item, error)
                 return
             node = self._finisher.node(name, status, xattrs=xattrs, size=status.st_size, content=content)
-        self._finisher.settle(item.folder, item.slot, node)
         self.counts.files_unmodified += 1
         self.progress.bytes_done += status.st_size
-        self._count(item, "unchanged", status.st_size, 0, 0)
+        self._count(item, "unchanged", status.st_size)
+        self._finisher.settle(item.folder, item.slot, node)
 
     def _read(self, item: EntryInWork, open_path: bytes) -> None:
         if item.entry.stat.st_size > SMALL_FILE:
@@ -183,22 +208,22 @@ class EntrySaver:
             raise error
         for (open_path, _), items, done in zip(batch.groups, batch.entries, outcomes, strict=True):
             for item, outcome in zip(items, done, strict=False):
-                self._small_finished(item, outcome)
+                self._small_finished(item, outcome, batch.started_s)
             for item in items[len(done) :]:  # the pack had no room for them
                 self._read(item, open_path)
         if not self.batches_in_work:
             self.submit_batch()  # nothing else may come that would fill it
 
-    def _small_finished(self, item: EntryInWork, outcome: FileOutcome) -> None:
+    def _small_finished(self, item: EntryInWork, outcome: FileOutcome, started_s: float) -> None:
         node, size, added, stored, error = outcome
         if error is not None:
             self._lost(item, error)
         elif node is None:
             self._read_large(item)
         else:
-            self._finisher.settle(item.folder, item.slot, node)
             self.progress.bytes_done += size
-            self._count_read(item, size, added, stored)
+            self._count_read(item, size, added, stored, started_s)
+            self._finisher.settle(item.folder, item.slot, node)
 
     def _read_large(self, item: EntryInWork) -> None:
         entry = item.entry
@@ -216,35 +241,42 @@ class EntrySaver:
             self._lost(item, file.error)
             return
         node = self._finisher.node(file.name, file.status, xattrs=file.xattrs, size=file.size, content=file.chunks)
+        self._count_read(item, file.size, file.added, file.stored, file.started_s)
         self._finisher.settle(item.folder, item.slot, node)
-        self._count_read(item, file.size, file.added, file.stored)
 
     # -- what has been done -------------------------------------------------------------------------------------
 
-    def _count_read(self, item: EntryInWork, size: int, added: int, stored: int) -> None:
-        if item.old is None or item.old.get("type") != "file":
+    def _count_read(self, item: EntryInWork, size: int, added: int, stored: int, started_s: float) -> None:
+        if item.old is None:
             self.counts.files_new += 1
-            self._count(item, "new", size, added, stored)
+            action = "new"
         else:
             self.counts.files_changed += 1
-            self._count(item, "modified", size, added, stored)
+            action = "modified"
+        duration_s = time.monotonic() - started_s
+        self._count(item, action, size, added=added, stored=stored, duration_s=duration_s)
 
-    def _count(self, item: EntryInWork, action: str, size: int, added: int, stored: int) -> None:
+    def _count(
+        self, item: EntryInWork, action: str, size: int, *, added: int = 0, stored: int = 0, duration_s: float = 0.0
+    ) -> None:
         self.counts.files_processed += 1
         self.counts.bytes_processed += size
         self.progress.files_done += 1
         if self._reporter.wants_items:
-            path = os.fsdecode(item.path)
-            self._reporter.item(
-                ItemEvent(action, path, size_bytes=size, data_size_bytes=added, data_stored_bytes=stored)
+            event = ItemEvent(
+                action,
+                os.fsdecode(item.path),
+                size_bytes=size,
+                duration_s=duration_s,
+                data_size_bytes=added,
+                data_stored_bytes=stored,
             )
+            self._reporter.item(event)
 
     def _lost(self, item: EntryInWork, error: Exception) -> None:
         """An entry that cannot be saved: told, counted and left out."""
-        path = os.fsdecode(item.path)
         reason = getattr(error, "strerror", None) or str(error)
-        self._reporter.error(SourceError(f"{path}: {reason}"), during="archival", item=path)
-        self.progress.errors += 1
+        self.failed(SourceError(f"{item.shown_path}: {reason}"), item.shown_path)
         self._finisher.settle(item.folder, item.slot, None)
 
     def _advance(self, size_bytes: int) -> None:

@@ -11,6 +11,7 @@ import queue
 import random
 import stat as stat_modes
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -52,6 +53,7 @@ class LargeFile:
     added: int = 0
     stored: int = 0
     error: Exception | None = None
+    started_s: float = field(default_factory=time.monotonic)
     pending: int = 1
     """Tasks in work, and one for the reader itself."""
     lock: threading.Lock = field(default_factory=threading.Lock)

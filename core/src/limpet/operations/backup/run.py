@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 
 from limpet.contracts.source import Entry, Folder, Source
-from limpet.errors import LimpetError, SourceError
+from limpet.errors import IntegrityError, LimpetError, SourceError
 from limpet.format.chunker import Chunker
 from limpet.ids import BlobId
 from limpet.operations.backup.compare import Comparer, Fields
@@ -42,7 +42,7 @@ def backup(
     """
     reporter = reporter or SilentReporter()
     repository.load_index(reporter)
-    started_ns = time.time_ns()
+    started_ns = options.started_ns or time.time_ns()
     # Forks: before there is any thread.
     saver = BlobSaver(repository, window_count=2 * options.read_concurrency + 2, window_size_bytes=WINDOW_SIZE)
     walk = _Walk(repository, sources, options, reporter, saver)
@@ -91,6 +91,7 @@ class _Walk:
         self._finisher = FolderFinisher(
             self._comparer, saver.save_tree, self._folder_finished, with_atime=options.with_atime
         )
+        self._tree_bytes = saver.tree_bytes
         self._events = Events()
         self.entries = EntrySaver(
             saver,
@@ -189,7 +190,8 @@ class _Walk:
         folder.pending = entries + 1
         old, error = self._comparer.folder(folder.old_tree)
         if error is not None:
-            self._reporter.warning(f"{os.fsdecode(folder.path)}: cannot read the parent snapshot's folder: {error}")
+            path = os.fsdecode(folder.path)
+            self.entries.failed(IntegrityError(f"{path}: the parent snapshot's folder cannot be read: {error}"), path)
         folder.old_count = -1 if error is not None or folder.old_tree is None else len(old)
         return old
 
@@ -210,22 +212,31 @@ class _Walk:
             self._finisher.release(folder.parent)
         self._expected.clear()
 
-    def _folder_finished(self, folder: FolderInWork, tree_id: BlobId) -> None:
+    def _folder_finished(self, folder: FolderInWork, tree_id: BlobId, is_unchanged: bool) -> None:
+        before, self._tree_bytes = self._tree_bytes, self._saver.tree_bytes
         if folder.parent is None:
             self._root_tree = tree_id
             return
         counts = self.entries.counts
-        if folder.old_tree is None:
+        if folder.old_fields is None:
             counts.dirs_new += 1
             action = "new"
-        elif folder.old_tree == tree_id:
+        elif is_unchanged:
             counts.dirs_unmodified += 1
             action = "unchanged"
         else:
             counts.dirs_changed += 1
             action = "modified"
         if self._reporter.wants_items:
-            self._reporter.item(ItemEvent(action, os.fsdecode(folder.path), is_folder=True))
+            event = ItemEvent(
+                action,
+                os.fsdecode(folder.path) + "/",
+                is_folder=True,
+                duration_s=0.0 if is_unchanged else time.monotonic() - folder.started_s,
+                metadata_size_bytes=self._tree_bytes[0] - before[0],
+                metadata_stored_bytes=self._tree_bytes[1] - before[1],
+            )
+            self._reporter.item(event)
 
     # -- beside the walk ----------------------------------------------------------------------------------------
 
@@ -235,6 +246,7 @@ class _Walk:
 
     def _scan(self) -> None:
         files = size = 0
+        started_s = time.monotonic()
         try:
             for source in self._sources:
                 found = source.scan()
@@ -243,6 +255,10 @@ class _Walk:
             self._reporter.error(error, during="scan", item="")
             return
         self.entries.progress.files_total, self.entries.progress.bytes_total = files, size
+        duration_s = time.monotonic() - started_s
+        self._reporter.item(
+            ItemEvent("scan_finished", "", duration_s=duration_s, data_size_bytes=size, total_files=files)
+        )
 
 
 def _subtree(fields: Fields | None) -> BlobId | None:
