@@ -100,16 +100,17 @@ class PackStore:
 
     def _remember(self, pack: FinishedPack) -> bool:
         """Note a stored pack for the index; True if an index file should be written now."""
+        blobs = pack.blobs
         with self._lock:
-            self._unindexed.append((pack.pack_id, list(pack.blobs)))
-            self._unindexed_blobs += len(pack.blobs)
+            self._unindexed.append((pack.pack_id, blobs))
+            self._unindexed_blobs += len(blobs)
             counts = self.counts
             if pack.kind is BlobKind.DATA:
-                counts.data_blobs += len(pack.blobs)
+                counts.data_blobs += len(blobs)
             else:
-                counts.tree_blobs += len(pack.blobs)
-            counts.added_bytes += sum(blob.data_length_bytes for blob in pack.blobs)
-            counts.packed_bytes += sum(blob.length_bytes for blob in pack.blobs)
+                counts.tree_blobs += len(blobs)
+            counts.added_bytes += sum(blob.data_length_bytes for blob in blobs)
+            counts.packed_bytes += sum(blob.length_bytes for blob in blobs)
             return self._unindexed_blobs >= INDEX_BLOBS or time.monotonic() - self._indexed_at > INDEX_AGE_S
 
     def _save_index(self) -> None:
