@@ -52,7 +52,14 @@ def _flip(stored: bytes, position: int) -> bytes:
     ],
 )
 def test_a_damaged_pack(
-    handmade: Handmade, restore_nodes: Any, told: Any, damaged_pack: Any, tmp_path: Path, damage: str, lost: set[str]
+    *,
+    handmade: Handmade,
+    restore_nodes: Any,
+    told: Any,
+    damaged_pack: Any,
+    tmp_path: Path,
+    damage: str,
+    lost: set[str],
 ) -> None:
     """One bad pack would cost the whole restore, or, worse, put wrong bytes into files without a word."""
     stored = damaged_pack["stored"]
@@ -96,7 +103,7 @@ def test_two_blobs_at_one_place(handmade: Handmade, restore_nodes: Any, told: An
 
 @pytest.mark.parametrize("damage", ["missing", "flip"])
 def test_a_second_copy_is_used(
-    handmade: Handmade, restore_nodes: Any, told: Any, damaged_pack: Any, tmp_path: Path, damage: str
+    *, handmade: Handmade, restore_nodes: Any, told: Any, damaged_pack: Any, tmp_path: Path, damage: str
 ) -> None:
     """A blob that is sound in another pack would be given up for lost."""
     handmade.pack(b"b" * 1000, b"c" * 1000, compressed=True)
@@ -138,7 +145,7 @@ def test_hard_links_of_a_lost_file_are_named(handmade: Handmade, restore_nodes: 
 
 
 def test_what_is_loaded(told: Any, tmp_path: Path) -> None:
-    """Each pack would be loaded many times, or whole for a single file: a restore over the net takes that much longer."""
+    """Each pack would be loaded many times, or whole for a single file, over a slow net."""
     recording = RecordingBackend(MemoryBackend())
     handmade = Handmade(recording)
     near, far = bytes(50_000), os.urandom(2 * JOIN_GAP_BYTES)

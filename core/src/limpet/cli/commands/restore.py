@@ -14,8 +14,8 @@ from limpet.cli.formatting import format_bytes, format_duration
 from limpet.cli.restore_selection import PatternFlags, select_paths, select_xattrs
 from limpet.cli.selectors import snapshot_filter, snapshot_filter_options
 from limpet.cli.session import Session, pass_session
-from limpet.errors import LimpetError, UsageError
-from limpet.format.timestamps import format_time
+from limpet.cli.times import format_go_duration, format_go_time
+from limpet.errors import IntegrityError, LimpetError, RepositoryError, UsageError
 from limpet.ids import short
 from limpet.operations.restore import Overwrite, RestoreOptions, RestoreResult, restore, verify_files
 from limpet.repository.snapshots import StoredSnapshot, find_snapshot, tree_of
@@ -72,7 +72,10 @@ def command(session: Session, /, *, snapshot_ids: Sequence[str], target: str, ve
     _refuse_contradictions(snapshot_ids, target, options, verify=verify)
     with session.locked_repository() as repository:
         chosen = snapshot_filter(flags["host"], flags["tag"], flags["path"])
-        stored, subfolder = find_snapshot(repository, snapshot_ids[0], chosen)
+        try:
+            stored, subfolder = find_snapshot(repository, snapshot_ids[0], chosen)
+        except (RepositoryError, IntegrityError) as error:
+            raise RepositoryError(f"failed to find snapshot: {error}") from error
         repository.load_index(session.reporter)
         tree_id = tree_of(repository, stored, subfolder)
         session.say(f"restoring {_describe(stored)} to {target}")
@@ -85,8 +88,8 @@ def command(session: Session, /, *, snapshot_ids: Sequence[str], target: str, ve
         started = time.monotonic()
         count = verify_files(repository, tree_id, Path(target), options, result, reporter=session.reporter)
         _raise_errors(result)
-        took_s = time.monotonic() - started
-        session.say(f"finished verifying {count} files in {target} (took {took_s:.3f}s)")
+        took = format_go_duration(time.monotonic() - started)
+        session.say(f"finished verifying {count} files in {target} (took {took})")
 
 
 def _options(flags: dict[str, Any]) -> RestoreOptions:
@@ -129,7 +132,7 @@ def _refuse_contradictions(snapshot_ids: Sequence[str], target: str, options: Re
 def _describe(stored: StoredSnapshot) -> str:
     snapshot = stored.snapshot
     paths = " ".join(snapshot.paths)
-    when = format_time(*snapshot.time)
+    when = format_go_time(snapshot.time.ns, snapshot.time.offset_s or 0)
     return f"snapshot {short(stored.id)} of [{paths}] at {when} by {snapshot.username}@{snapshot.hostname}"
 
 

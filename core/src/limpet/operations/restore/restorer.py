@@ -77,6 +77,9 @@ def restore(
             run.wants_items = reporter.wants_items
             try:
                 _restore(run, tree_id, workers.buffers, threads)
+            except BaseException:
+                repository.interrupt()  # a storage that is being retried must not hold the user for minutes
+                raise
             finally:
                 run.target.close()
                 reporter.end()
