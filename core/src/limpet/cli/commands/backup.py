@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from datetime import datetime
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import click
@@ -17,37 +14,21 @@ import click
 import limpet
 from limpet import registry
 from limpet.cli.backup_output import figures, print_result
+from limpet.cli.backup_request import BackupRequest
 from limpet.cli.environment import environment, is_true
 from limpet.cli.exits import EXIT_INCOMPLETE, CommandExit
 from limpet.cli.parameters import SIZE, TAG_LIST
 from limpet.cli.session import Session, pass_session
-from limpet.contracts.source import Selection, Source, SourceRequest
-from limpet.errors import UsageError
+from limpet.contracts.source import Source, SourceRequest
+from limpet.ids import short
 from limpet.operations.backup import BackupOptions, BackupResult, backup
-from limpet.operations.backup.files_from import collect_targets
 from limpet.operations.hooks import RunHooks
-from limpet.patterns import Patterns, pattern_lines
 from limpet.registry.location import PATH
 from limpet.repository.repository import Repository
 from limpet.repository.snapshots import GroupBy, SnapshotFilter, StoredSnapshot, find_parent
 from limpet.storage.dryrun import DryRunBackend
 
 _Decorator = Callable[[Callable[..., None]], Callable[..., None]]
-TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """The command's flags, as click parsed them."""
-
-    flags: Mapping[str, Any]
-    arguments: Sequence[str]
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self.flags[name]
-        except KeyError:
-            raise AttributeError(name) from None
 
 
 def _many(*names: str, metavar: str, text: str) -> _Decorator:
@@ -82,8 +63,9 @@ def _switch(*names: str, text: str) -> _Decorator:
 @click.option(
     "--tag", "tags", multiple=True, type=TAG_LIST, metavar="tag[,tag,...]", help="add tags for the new snapshot"
 )
-@click.option("--read-concurrency", type=click.IntRange(min=1), metavar="n", help="read n large files concurrently")
-@click.option("-H", "--host", "--hostname", "host", metavar="hostname", help="set the hostname for the snapshot")
+@click.option("--read-concurrency", type=click.IntRange(min=0), metavar="n", help="read n large files concurrently")
+@click.option("-H", "--host", metavar="hostname", help="set the hostname for the snapshot (default: $LIMPET_HOST)")
+@click.option("--hostname", hidden=True)
 @_many("--files-from", metavar="file", text="read the files to backup from file, with wildcards and comments")
 @_many("--files-from-verbatim", metavar="file", text="read the files to backup from file, one a line")
 @_many("--files-from-raw", metavar="file", text="read the files to backup from file, a zero byte after each")
@@ -99,36 +81,117 @@ def _switch(*names: str, text: str) -> _Decorator:
 @pass_session
 def command(session: Session, /, *, arguments: Sequence[str], **flags: Any) -> None:
     """Create a new backup of files and/or directories."""
-    request = _Request(flags, arguments)
-    _refuse_contradictions(session, request)
+    request = BackupRequest(flags, arguments)
+    request.refuse_contradictions(session.options)
     hooks = session.hooks(request.hook)  # whatever fails from here on, they are told
-    targets = _targets(session, request)
-    time_ns = _time_ns(request.time_text)
-    host = request.host or environment("HOST") or socket.gethostname()
-    result = _backup(session, request, hooks, targets, time_ns, host)
+    if request.hostname:
+        session.reporter.warning("Flag --hostname has been deprecated, use --host")
+    run = _Run(session, request, hooks)
+    result = run.backup()
     session.figures = figures(result)
     if result.errors:
         raise CommandExit(EXIT_INCOMPLETE, "Warning: at least one source file could not be read")
 
 
-def _backup(
-    session: Session, request: _Request, hooks: RunHooks, targets: Sequence[str], time_ns: int, host: str
-) -> BackupResult:
-    with ExitStack() as stack:
-        repository = session.repository()
-        if request.dry_run:
-            repository.backend = DryRunBackend(repository.backend)
-        stack.enter_context(repository.lock(retry_lock_s=session.retry_lock_s, no_lock=request.dry_run))
-        reporter = hooks.watching(session.reporter)
-        sources = [
-            stack.enter_context(_closing(source)) for source in _open_sources(session, request, hooks, targets, stack)
-        ]
-        parent = _parent(session, request, repository, sources, time_ns, host)
-        options = BackupOptions(
-            hostname=host,
-            time_ns=time_ns,
-            tags=[tag for group in request.tags for tag in group if tag],
-            excludes=[*request.exclude, *request.iexclude],
+class _Run:
+    """One run of the command."""
+
+    def __init__(self, session: Session, request: BackupRequest, hooks: RunHooks) -> None:
+        self._session = session
+        self._request = request
+        self._hooks = hooks
+        self._reporter = hooks.watching(session.reporter)
+        self._host = request.host or request.hostname or environment("HOST") or socket.gethostname()
+        self._started_ns = time.time_ns()
+        self._targets = request.targets(session.reporter.warning)
+        self._time_ns = request.time_ns()
+        self._read_concurrency = request.read_concurrency_or_default()
+
+    def backup(self) -> BackupResult:
+        """Open the repository, make the snapshot and print what became of it."""
+        session, request = self._session, self._request
+        with ExitStack() as stack:
+            session.reporter.note("open repository", verbosity=2)
+            repository = session.repository()
+            if request.dry_run:
+                repository.backend = DryRunBackend(repository.backend)
+            stack.enter_context(repository.lock(retry_lock_s=session.retry_lock_s, no_lock=request.dry_run))
+            grouped = self._grouped(stack)
+            sources = self._open_sources(grouped, repository, stack)
+            parent = self._parent(repository, sources)
+            self._tell_start(grouped, sources)
+            options = self._options(parent)
+            result = backup(repository, sources, options, self._reporter)
+        print_result(session, result, options)
+        return result
+
+    def _grouped(self, stack: ExitStack) -> dict[str, list[str]]:
+        """The arguments of each source, by scheme; paths as the hooks want them to be read."""
+        if self._request.stream_scheme is not None:
+            return {self._request.stream_scheme: list(self._request.arguments)}
+        grouped: dict[str, list[str]] = {}
+        for target in self._targets:
+            argument = registry.source_argument(target)
+            grouped.setdefault(argument.scheme, []).append(argument.rest)
+        if PATH in grouped:
+            grouped[PATH] = list(stack.enter_context(self._hooks.prepared(grouped[PATH])))
+        return grouped
+
+    def _open_sources(
+        self, grouped: Mapping[str, Sequence[str]], repository: Repository, stack: ExitStack
+    ) -> list[Source]:
+        session = self._session
+        selection = self._request.selection(self._hooks, repository.settings.cache_folder)
+        sources = []
+        for scheme, arguments in grouped.items():
+            options = registry.source_options(scheme, session.options.extended())
+            if "filename" in options:
+                options["filename"] = self._request.stdin_filename
+            request = SourceRequest(tuple(arguments), options, selection, session.reporter, self._time_ns)
+            source = registry.source(scheme).open(request)
+            stack.callback(source.close)
+            sources.append(source)
+        return sources
+
+    def _parent(self, repository: Repository, sources: Sequence[Source]) -> StoredSnapshot | None:
+        """The snapshot to compare with; streams have none."""
+        if not any(source.has_parent for source in sources):
+            return None
+        parent = None
+        if not self._request.force:
+            by = GroupBy.parse(self._request.group_by)
+            wanted = SnapshotFilter(
+                hosts=[self._host] if by.host else (),
+                tags=[self._request.tag_list] if by.tags else (),
+                paths=[path for source in sources for path in source.snapshot_paths] if by.paths else (),
+            )
+            parent = find_parent(repository, self._request.parent, wanted, not_after_ns=self._time_ns)
+        if parent is None:
+            self._reporter.note("no parent snapshot found, will read all files")
+        else:
+            self._reporter.note(f"using parent snapshot {short(parent.id)}")
+        return parent
+
+    def _tell_start(self, grouped: Mapping[str, Sequence[str]], sources: Sequence[Source]) -> None:
+        """With -v: what is about to happen."""
+        names: list[str] = []
+        for (scheme, arguments), source in zip(grouped.items(), sources, strict=True):
+            names += [path for path in arguments if os.path.lexists(path)] if scheme == PATH else source.snapshot_paths
+        shown = f"[{' '.join(names)}]"
+        self._reporter.note("load index files", verbosity=2)
+        if self._request.stream_scheme is not None:
+            self._reporter.note("read data from stdin", verbosity=2)
+        if not self._request.no_scan:
+            self._reporter.note(f"start scan on {shown}", verbosity=2)
+        self._reporter.note(f"start backup on {shown}", verbosity=2)
+
+    def _options(self, parent: StoredSnapshot | None) -> BackupOptions:
+        request = self._request
+        return BackupOptions(
+            hostname=self._host,
+            time_ns=self._time_ns,
+            tags=request.tag_list,
+            excludes=request.exclude,  # restic records these alone
             parent=parent,
             ignore_inode=request.ignore_inode or is_true(environment("IGNORE_INODE")),
             ignore_ctime=request.ignore_ctime or is_true(environment("IGNORE_CTIME")),
@@ -136,154 +199,8 @@ def _backup(
             skip_if_unchanged=request.skip_if_unchanged,
             dry_run=request.dry_run,
             scan=not request.no_scan,
-            read_concurrency=request.read_concurrency or _read_concurrency(),
+            read_concurrency=self._read_concurrency,
             program_version=f"limpet {limpet.__version__}",
-            before_saving=hooks.snapshot_saving,
+            started_ns=self._started_ns,
+            before_saving=self._hooks.snapshot_saving,
         )
-        result = backup(repository, sources, options, reporter)
-    print_result(session, result, options)
-    return result
-
-
-@contextmanager
-def _closing(source: Source) -> Iterator[Source]:
-    try:
-        yield source
-    finally:
-        source.close()
-
-
-def _open_sources(
-    session: Session, request: _Request, hooks: RunHooks, targets: Sequence[str], stack: ExitStack
-) -> list[Source]:
-    """One source for each scheme among the targets; without a stream in question plain paths are the `path` scheme."""
-    if request.stdin or request.stdin_from_command:
-        scheme = "command" if request.stdin_from_command else "stdin"
-        grouped = {scheme: list(request.arguments)}
-    else:
-        grouped = {}
-        for target in targets:
-            argument = registry.source_argument(target)
-            grouped.setdefault(argument.scheme, []).append(argument.rest)
-        if PATH in grouped:
-            grouped[PATH] = list(stack.enter_context(hooks.prepared(grouped[PATH])))
-    selection = _selection(request, hooks)
-    sources = []
-    for scheme, arguments in grouped.items():
-        options = registry.source_options(scheme, session.options.extended())
-        if "filename" in options and request.stdin_filename:
-            options["filename"] = request.stdin_filename
-        sources.append(
-            registry.source(scheme).open(SourceRequest(tuple(arguments), options, selection, session.reporter))
-        )
-    return sources
-
-
-def _selection(request: _Request, hooks: RunHooks) -> Selection:
-    Patterns(request.exclude, option="--exclude")  # a bad one is named with its option
-    Patterns(request.iexclude, option="--iexclude")
-    return Selection(
-        exclude=[*request.exclude, *_patterns_of(request.exclude_file, "--exclude-file")],
-        exclude_insensitive=[*request.iexclude, *_patterns_of(request.iexclude_file, "--iexclude-file")],
-        exclude_caches=request.exclude_caches,
-        exclude_if_present=request.exclude_if_present,
-        exclude_larger_than_bytes=request.exclude_larger_than,
-        one_file_system=request.one_file_system,
-        rejected_by_hook=hooks.excludes,
-    )
-
-
-def _patterns_of(files: Sequence[str], option: str) -> list[str]:
-    patterns: list[str] = []
-    for file in files:
-        try:
-            patterns.extend(pattern_lines(Path(file).read_bytes(), os.environ))
-        except OSError as error:
-            raise UsageError(f'failed to read patterns from file "{file}": {error.strerror}') from error
-    Patterns(patterns, option=option)
-    return patterns
-
-
-def _targets(session: Session, request: _Request) -> list[str]:
-    """The arguments and what the --files-from files name."""
-    if request.stdin or request.stdin_from_command:
-        return []
-    targets = collect_targets(
-        request.arguments,
-        files_from=request.files_from,
-        files_from_verbatim=request.files_from_verbatim,
-        files_from_raw=request.files_from_raw,
-        warn=session.reporter.warning,
-    )
-    if not targets:
-        raise UsageError("nothing to backup, please specify source files/dirs")
-    return targets
-
-
-def _refuse_contradictions(session: Session, request: _Request) -> None:
-    lists = {
-        "--files-from": request.files_from,
-        "--files-from-verbatim": request.files_from_verbatim,
-        "--files-from-raw": request.files_from_raw,
-    }
-    options = session.options
-    given = options.password_file or options.password_command or options.insecure_no_password or environment("PASSWORD")
-    if not given and request.stdin:
-        raise UsageError("cannot read both password and data from stdin")
-    if not given and any("-" in files for files in lists.values()):
-        raise UsageError(
-            "unable to read password from stdin when data is to be read from stdin, use --password-file or "
-            "$LIMPET_PASSWORD"
-        )
-    if not (request.stdin or request.stdin_from_command):
-        return
-    for name, files in lists.items():
-        if files:
-            raise UsageError(f"--stdin and {name} cannot be used together")
-    if request.stdin and not request.stdin_from_command and request.arguments:
-        raise UsageError("--stdin was specified and files/dirs were listed as arguments")
-
-
-def _parent(
-    session: Session,
-    request: _Request,
-    repository: Repository,
-    sources: Sequence[Source],
-    time_ns: int,
-    host: str,
-) -> StoredSnapshot | None:
-    """The snapshot to compare with; streams have none."""
-    if not any(source.has_parent for source in sources):
-        return None
-    parent = None
-    if not request.force:
-        by = GroupBy.parse(request.group_by)
-        wanted = SnapshotFilter(
-            hosts=[host] if by.host else (),
-            tags=[[tag for group in request.tags for tag in group]] if by.tags else (),
-            paths=[path for source in sources for path in source.snapshot_paths] if by.paths else (),
-        )
-        parent = find_parent(repository, request.parent, wanted, not_after_ns=time_ns)
-    if parent is None:
-        session.reporter.note("no parent snapshot found, will read all files")
-    else:
-        session.reporter.note(f"using parent snapshot {parent.id.hex()[:8]}")
-    return parent
-
-
-def _time_ns(text: str | None) -> int:
-    if text is None:
-        return time.time_ns()
-    try:
-        return int(datetime.strptime(text, TIME_FORMAT).timestamp()) * 1_000_000_000
-    except (ValueError, OverflowError, OSError) as error:
-        raise UsageError(f"error in time option: {text!r} is not of the form '2012-11-01 22:08:41'") from error
-
-
-def _read_concurrency() -> int:
-    text = environment("READ_CONCURRENCY")
-    if not text:
-        return 1
-    if not text.isdigit() or int(text) < 1:
-        raise UsageError(f"invalid value for READ_CONCURRENCY {text!r}: give a number from 1 on")
-    return int(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
+from dataclasses import replace
 
 import click
 
@@ -13,7 +14,7 @@ from limpet.cli.session import Session, pass_session
 from limpet.errors import UsageError
 from limpet.format.node import Node, NodeType
 from limpet.operations.walk import walk
-from limpet.repository.snapshots import find_snapshot, tree_of
+from limpet.repository.snapshots import StoredSnapshot, find_snapshot, tree_of
 
 
 @click.command("ls")
@@ -72,7 +73,8 @@ def command(
         stored, subfolder = find_snapshot(repository, arguments[0], snapshot_filter(host, tag, path))
         repository.load_index(session.reporter)
         tree_id = tree_of(repository, stored, subfolder)
-        listing.snapshot(stored)
+        # As restic: the snapshot shown is the one whose root is listed.
+        listing.snapshot(StoredSnapshot(stored.id, replace(stored.snapshot, tree=tree_id)))
         for node_path, node in walk(repository, tree_id, descend=selection.descends):
             if selection.lists(node_path):
                 listing.entry(node_path, node)
