@@ -110,7 +110,8 @@ def write_blobs(
                 else:
                     _write_part(state, file, data, offset)
             except OSError as error:
-                failures.append((number, _reason(error, file[0])))
+                name = decode_record(file[1]).name if len(file) == 2 else file[1]
+                failures.append((number, _reason(error, join(file[0], name))))
     return damaged, failures
 
 
