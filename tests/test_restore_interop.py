@@ -243,6 +243,7 @@ def _half_restored(tree: Path, target: Path) -> None:
     os.utime(target / "mode 2755", (far_ahead, far_ahead))
     (target / "link").unlink()
     (target / "link").symlink_to("elsewhere")
+    os.utime(target / "link", (far_ahead, far_ahead), follow_symlinks=False)
     os.setxattr(target / "many/5", "user.surplus", b"x")
     for folder in (".", "many"):
         os.utime(target / folder, (long_ago, long_ago))
