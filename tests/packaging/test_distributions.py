@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import json
+import shutil
 import tarfile
 import tomllib
 import zipfile
@@ -115,8 +116,7 @@ def test_wheel_builds_to_the_same_bytes(project: Project, wheels: Path, wheels_b
 @each_project
 def test_wheel_built_from_the_sdist_is_the_same(project: Project, sdists: Path, wheels: Path, tmp_path: Path) -> None:
     """What an sdist leaves out would be missing only for those who build from it."""
-    with tarfile.open(only(sdists, f"{project.file_name}-*.tar.gz")) as archive:
-        archive.extractall(tmp_path, filter="data")
+    shutil.unpack_archive(only(sdists, f"{project.file_name}-*.tar.gz"), tmp_path)
     build("--wheel", only(tmp_path, f"{project.file_name}-*"), tmp_path)
     built = only(tmp_path, "*.whl")
     assert built.read_bytes() == (wheels / built.name).read_bytes()

@@ -37,7 +37,8 @@ echo "== restic from Debian's suite $suite into $folder"
 apt=$folder/.apt
 mkdir -p "$apt/lists/partial" "$apt/archives/partial"
 echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" > "$apt/sources.list"
-options=(-qq -o Dir::Etc::SourceList="$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null -o Dir::Etc::Preferences=/dev/null
+# Valid-Until is not looked at: a frozen mirror is good enough, the signature and the version are what count.
+options=(-qq -o Acquire::Check-Valid-Until=false -o Dir::Etc::SourceList="$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null -o Dir::Etc::Preferences=/dev/null
     -o Dir::Etc::PreferencesParts=/dev/null -o Dir::State::Lists="$apt/lists" -o Dir::Cache="$apt" -o Dir::Cache::Archives="$apt/archives"
     -o Acquire::Retries=3 -o Acquire::Languages=none -o APT::Sandbox::User=root)
 for attempt in 1 2 3; do
