@@ -139,3 +139,28 @@ def test_a_closed_pipe_ends_the_run_quietly(repository_path: Path) -> None:
     assert process.stderr.read() == b""
     assert process.wait(timeout=20) == 141
     process.stderr.close()
+
+
+SWALLOWED = """
+import os, signal, sys, time
+from limpet.cli.signals import Interrupts
+
+class Deaf:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.05)
+
+Interrupts().install()
+try:
+    Deaf()
+    time.sleep(5)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def test_an_interrupt_that_python_drops_comes_again() -> None:
+    """Ctrl-C in the wrong microsecond, in a fork say, would do nothing, and the run would go on to its end."""
+    done = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, check=False, timeout=20)
+    assert done.returncode == 130, done.stderr
+    assert b"Traceback" not in done.stderr

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from types import FrameType
 
 import click
 
@@ -13,16 +11,15 @@ from limpet.cli.exits import EXIT_BROKEN_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, Co
 from limpet.cli.group import CommandHelp, RootGroup, prepare
 from limpet.cli.json_output import encode_json
 from limpet.cli.session import Session
+from limpet.cli.signals import Interrupts
 from limpet.errors import HookError, LimpetError, LockedError
-
-SIGNALS_BEFORE_ABANDONING = 3
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit code. The installed script hands it to `sys.exit`."""
     arguments = sys.argv[1:] if arguments is None else arguments
     session = Session()
-    _catch_signals()
+    Interrupts().install()
     try:
         session.load_environment()
         exit_code = _run_with_hooks(session, arguments)
@@ -132,29 +129,6 @@ def _explain(error: BaseException) -> tuple[int, str]:
         case OSError():
             message = f"Fatal: {error}"
     return exit_code, message
-
-
-def _catch_signals() -> None:
-    """SIGINT and SIGTERM end the run once, cleanly; further ones are ignored, and the third ends it at once."""
-    owner = os.getpid()
-    received = 0
-
-    def interrupt(number: int, _frame: FrameType | None) -> None:
-        nonlocal received
-        if os.getpid() != owner:  # a forked worker: its parent tells it when to end
-            return
-        received += 1
-        if received == 1:
-            os.write(2, f"\rsignal {signal.strsignal(number)} received, cleaning up\n".lower().encode())
-            raise KeyboardInterrupt
-        if received >= SIGNALS_BEFORE_ABANDONING:
-            os._exit(EXIT_INTERRUPTED)
-
-    try:
-        signal.signal(signal.SIGINT, interrupt)
-        signal.signal(signal.SIGTERM, interrupt)
-    except ValueError:  # not in the main thread: whoever runs us there has handlers of its own
-        return
 
 
 def _end_on_broken_pipe() -> int:
