@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
@@ -37,6 +37,7 @@ from limpet.repository.blob_index import BlobIndex
 from limpet.repository.blobs import BlobOpener
 from limpet.repository.keys import create_key, open_key
 from limpet.repository.locks import RepositoryLock
+from limpet.repository.trees import TreeReader
 from limpet.storage.cache import Cache, CacheBackend
 from limpet.storage.freeze import FreezeBackend, find_freezer
 from limpet.storage.wrapping import WrappingBackend
@@ -44,7 +45,6 @@ from limpet.storage.wrapping import WrappingBackend
 MIB = 1024 * 1024
 VERSIONS = (1, 2)
 LATEST_VERSION = 2
-TREE_CACHE_BYTES = 32 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class Repository:
         freezer = find_freezer(cached)
         self.backend: Backend = cached if freezer is not None else FreezeBackend(cached)
         self._local = threading.local()
-        self._trees = _TreeCache(TREE_CACHE_BYTES)
+        self._trees = TreeReader(self.index, lambda: self.backend, self.opener, self.load_blob)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -258,11 +258,11 @@ class Repository:
 
     def load_tree(self, tree_id: BlobId) -> list[Node]:
         """The nodes of a tree."""
-        return decode_tree(self._tree_bytes(tree_id))
+        return decode_tree(self._trees.read(tree_id))
 
     def load_tree_fields(self, tree_id: BlobId) -> list[dict[str, Any]]:
         """The nodes of a tree as their JSON fields: for comparing many at little cost."""
-        return decode_tree_fields(self._tree_bytes(tree_id))
+        return decode_tree_fields(self._trees.read(tree_id))
 
     def opener(self) -> BlobOpener:
         """The calling thread's opener of sealed blobs."""
@@ -275,42 +275,9 @@ class Repository:
     def _decompressor(self) -> Decompressor:
         return Decompressor()
 
-    def _tree_bytes(self, tree_id: BlobId) -> bytes:
-        data = self._trees.get(tree_id)
-        if data is None:
-            data = self.load_blob(BlobKind.TREE, tree_id)
-            self._trees.put(tree_id, data)
-        return data
-
     def _save_config(self) -> None:
         sealed = self.opener().box.seal(encode_config(self.config))
         self.backend.save(CONFIG_HANDLE, Content(memoryview(sealed), sha256(sealed).digest()))
-
-
-class _TreeCache:
-    """The trees read last: mount, find and diff come back to the same folders."""
-
-    def __init__(self, limit_bytes: int) -> None:
-        self._trees: OrderedDict[BlobId, bytes] = OrderedDict()
-        self._free_bytes = limit_bytes
-        self._lock = threading.Lock()
-
-    def get(self, tree_id: BlobId) -> bytes | None:
-        with self._lock:
-            data = self._trees.get(tree_id)
-            if data is not None:
-                self._trees.move_to_end(tree_id)
-            return data
-
-    def put(self, tree_id: BlobId, data: bytes) -> None:
-        with self._lock:
-            if tree_id in self._trees:
-                return
-            self._trees[tree_id] = data
-            self._free_bytes -= len(data)
-            while self._free_bytes < 0:
-                _, dropped = self._trees.popitem(last=False)
-                self._free_bytes += len(dropped)
 
 
 def _cached(backend: Backend, config: Config, settings: RepositorySettings) -> Backend:
