@@ -49,9 +49,14 @@ def iter_tree(data: Buffer) -> Iterator[Node]:
 
     IntegrityError where the damage is met, after the nodes before it.
     """
+    return map(decode_node, iter_tree_fields(data))
+
+
+def iter_tree_fields(data: Buffer) -> Iterator[read.Fields]:
+    """The nodes one by one as their JSON objects, with nothing in them checked but that they are objects."""
     for batch in _batches(memoryview(data)):
         for fields in batch:
-            yield decode_node(fields)
+            yield read.as_object(fields, "a node")
 
 
 def decode_tree_fields(data: Buffer) -> list[read.Fields]:

@@ -11,13 +11,13 @@ import stat
 from dataclasses import dataclass
 
 from limpet.errors import RepositoryError
-from limpet.format.node import Node, NodeType
+from limpet.format.filemode import NodeType
 from limpet.format.pack import BlobKind
 from limpet.ids import BlobId
 from limpet.operations.restore import tasks
 from limpet.operations.restore.needs import Needs
 from limpet.operations.restore.options import Overwrite
-from limpet.operations.restore.record import encode_record
+from limpet.operations.restore.record import Entry
 from limpet.operations.restore.run import RestoreError, Run
 from limpet.operations.restore.target import join
 from limpet.operations.restore.taskqueue import Batch
@@ -95,7 +95,7 @@ class Planner:
         if self.run.options.delete and folder.is_ready and not folder.is_new and folder.is_complete:
             self._find_surplus(folder)
         if folder.node is not None:
-            self.folders.append((folder.path, encode_record(folder.node)))
+            self.folders.append((folder.path, folder.node.record()))
 
     def _make_ready(self, folder: WalkedFolder) -> bool:
         """Whether the folder is there, made now if need be with all above it; failures are reported once."""
@@ -147,7 +147,7 @@ class Planner:
 
     # -- everything else ----------------------------------------------------------------------------------------
 
-    def visit(self, folder: WalkedFolder, node: Node) -> None:
+    def visit(self, folder: WalkedFolder, node: Entry) -> None:
         """Plan one entry."""
         if node.type is NodeType.FILE:
             self.run.result.restored.append(0)
@@ -170,7 +170,7 @@ class Planner:
             location = b"/" + join(folder.path, node.name)
             self.run.report(location, RestoreError(f"filetype {node.type.value!r} cannot be restored"))
 
-    def _plan_special(self, folder: WalkedFolder, node: Node, existing: os.stat_result | None) -> None:
+    def _plan_special(self, folder: WalkedFolder, node: Entry, existing: os.stat_result | None) -> None:
         run = self.run
         run.expect()
         location = b"/" + join(folder.path, node.name)
@@ -180,11 +180,12 @@ class Planner:
         if run.options.dry_run:
             run.other_done(location)
             return
-        record = encode_record(node)
+        record = node.record()
         number = run.files.add(folder.path, record, size=0, missing=0, ordinal=-1, is_update=False)
-        self._specials.add((number, folder.path, record, node.link_target, node.device))
+        whole = node.node()
+        self._specials.add((number, folder.path, record, whole.link_target, whole.device))
 
-    def _plan_file(self, folder: WalkedFolder, node: Node, existing: os.stat_result | None) -> None:
+    def _plan_file(self, folder: WalkedFolder, node: Entry, existing: os.stat_result | None) -> None:
         run = self.run
         ordinal = len(run.result.restored) - 1
         location = b"/" + join(folder.path, node.name)
@@ -195,14 +196,14 @@ class Planner:
         if blobs is None:
             return
         file = _Existing(
-            folder.path, encode_record(node), node.name, ordinal, existing or _NOTHING, blobs, bytearray(len(blobs))
+            folder.path, node.record(), node.name, ordinal, existing or _NOTHING, blobs, bytearray(len(blobs))
         )
         is_there = existing is not None and stat.S_ISREG(existing.st_mode)
         # A file with more names than it had may share its content with a file outside the target: never touch it.
         if existing is None or not is_there or existing.st_nlink > max(1, node.links):
             self._plan_new(file, is_update=is_there)
             return
-        trusted = run.options.overwrite is Overwrite.IF_CHANGED and existing.st_mtime_ns == node.mtime.ns
+        trusted = run.options.overwrite is Overwrite.IF_CHANGED and existing.st_mtime_ns == node.mtime_ns
         if existing.st_size == _size(blobs) and (trusted or not blobs):
             self._plan_unchanged(file)
         elif not blobs:
@@ -210,11 +211,11 @@ class Planner:
         else:
             self._compare(file)
 
-    def _first_name(self, folder: WalkedFolder, node: Node) -> tuple[bytes, bytes] | None:
+    def _first_name(self, folder: WalkedFolder, node: Entry) -> tuple[bytes, bytes] | None:
         """Folder and name under which the same file was met before; else it is remembered as the first."""
         if node.links <= 1 or (node.type is not NodeType.FILE and node.type not in _SPECIALS):
             return None
-        key = (node.type, node.inode, node.device_id)
+        key = node.link_key
         first = self._first_names.get(key)
         if first is None:
             self._first_names[key] = (folder.path, node.name)
@@ -230,17 +231,17 @@ class Planner:
         else:
             self.hard_links.append(link)
 
-    def _may_replace(self, node: Node, existing: os.stat_result | None) -> bool:
+    def _may_replace(self, node: Entry, existing: os.stat_result | None) -> bool:
         overwrite = self.run.options.overwrite
         if existing is None or overwrite in {Overwrite.ALWAYS, Overwrite.IF_CHANGED}:
             return True
-        return overwrite is Overwrite.IF_NEWER and node.mtime.ns > existing.st_mtime_ns
+        return overwrite is Overwrite.IF_NEWER and node.mtime_ns > existing.st_mtime_ns
 
-    def _locate(self, location: bytes, node: Node) -> list[tuple[BlobId, BlobLocation]] | None:
+    def _locate(self, location: bytes, node: Entry) -> list[tuple[BlobId, BlobLocation]] | None:
         """Where the content's blobs are; None, reported, if one of them is in no index."""
         find = self.run.repository.index.find
         blobs = []
-        for blob_id in node.content or ():
+        for blob_id in node.content:
             found = find(BlobKind.DATA, blob_id)
             if found is None:
                 self.run.expect(node.size)

@@ -13,15 +13,15 @@ from functools import partial
 from pathlib import Path
 
 from limpet.errors import LimpetError
-from limpet.format.node import Node
 from limpet.format.pack import BlobKind
-from limpet.format.tree import iter_tree
+from limpet.format.tree import iter_tree_fields
 from limpet.ids import BlobId
 from limpet.operations.restore.last import finish
 from limpet.operations.restore.load import Loader
 from limpet.operations.restore.metadata import MetadataPolicy
 from limpet.operations.restore.options import RestoreOptions, RestoreResult
 from limpet.operations.restore.plan import Planner
+from limpet.operations.restore.record import Entry
 from limpet.operations.restore.run import Run
 from limpet.operations.restore.target import NEW_FOLDER_MODE, Target
 from limpet.operations.restore.taskqueue import TaskQueue
@@ -94,9 +94,9 @@ def restore(
     return _result(run, time.monotonic() - started)
 
 
-def load_tree(repository: Repository, tree_id: BlobId) -> Iterator[Node]:
+def load_tree(repository: Repository, tree_id: BlobId) -> Iterator[Entry]:
     """The nodes of a tree one by one: a folder of a million entries is never in memory at once."""
-    yield from iter_tree(repository.load_blob(BlobKind.TREE, tree_id))
+    yield from map(Entry, iter_tree_fields(repository.load_blob(BlobKind.TREE, tree_id)))
 
 
 def _restore(run: Run, tree_id: BlobId, buffers: SharedBuffers, threads: int) -> None:

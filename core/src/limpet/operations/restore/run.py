@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from limpet.errors import LimpetError
 from limpet.operations.restore.metadata import MetadataPolicy
 from limpet.operations.restore.options import RestoreOptions, RestoreResult
-from limpet.operations.restore.record import decode_record
+from limpet.operations.restore.record import record_name
 from limpet.operations.restore.target import Target, join
 from limpet.operations.restore.taskqueue import TaskQueue
 from limpet.operations.restore.tasks import Failure, Identity, WorkerState
@@ -52,7 +52,7 @@ class FileTable:
 
     def name(self, number: int) -> bytes:
         """The file's name in its folder."""
-        return decode_record(self.records[number]).name
+        return record_name(self.records[number])
 
     def location(self, number: int) -> bytes:
         """The path in the snapshot."""

@@ -143,16 +143,16 @@ def finish_files(state: WorkerState, files: list[tuple[int, bytes, bytes, Identi
     """Set the metadata of files whose content is complete: `(file number, folder, record, identity)`."""
     failures: list[Failure] = []
     for number, folder, raw, identity in files:
-        record = decode_record(raw)
         try:
+            record = decode_record(raw)
             descriptor = _open_known(state, folder, record.name, identity, READ_FLAGS)
             try:
                 restore_metadata(descriptor, record, state.policy)
             finally:
                 os.close(descriptor)
-        except OSError as error:
+        except (OSError, IntegrityError) as error:
             if not (state.policy.ignore_permission_errors and isinstance(error, PermissionError)):
-                failures.append((number, _reason(error, join(folder, record.name))))
+                failures.append((number, _reason(error, folder)))
     return failures
 
 
@@ -166,11 +166,11 @@ def create_specials(state: WorkerState, nodes: list[tuple[int, bytes, bytes, byt
     """Make symlinks, fifos and devices with their metadata: `(number, folder, record, link target, device)`."""
     failures: list[Failure] = []
     for number, folder, raw, link_target, device in nodes:
-        record = decode_record(raw)
         try:
+            record = decode_record(raw)
             _create_special(state, folder, record, link_target, device)
-        except OSError as error:
-            failures.append((number, _reason(error, join(folder, record.name))))
+        except (OSError, IntegrityError) as error:
+            failures.append((number, _reason(error, folder)))
     return failures
 
 
@@ -197,7 +197,7 @@ def _each(items: Sequence[tuple[int, bytes, bytes]], act: Callable[[bytes, bytes
     for number, folder, raw in items:
         try:
             act(folder, raw)
-        except OSError as error:
+        except (OSError, IntegrityError) as error:
             failures.append((number, _reason(error, folder)))
     return failures
 
@@ -287,8 +287,10 @@ def _create_special(state: WorkerState, folder: bytes, record: Record, link_targ
     restore_metadata_at(parent, join(state.root_path, folder), record, state.policy)
 
 
-def _reason(error: OSError, path: bytes) -> str:
-    """The system's words; a full disk ends the restore."""
+def _reason(error: OSError | IntegrityError, path: bytes) -> str:
+    """What the user is told; a full disk ends the restore."""
+    if isinstance(error, IntegrityError):
+        return str(error)
     if error.errno in _FULL:
         raise DiskFullError(error.errno, error.strerror, os.fsdecode(path)) from error
     return error.strerror or str(error)

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from limpet.errors import LimpetError, RepositoryError
-from limpet.format.node import Node, NodeType
+from limpet.format.filemode import NodeType
 from limpet.ids import BlobId
 from limpet.operations.restore.names import invalid_name
 from limpet.operations.restore.options import Selector
+from limpet.operations.restore.record import Entry
 from limpet.operations.restore.target import join
 
-TreeLoader = Callable[[BlobId], Iterator[Node]]
+TreeLoader = Callable[[BlobId], Iterator[Entry]]
 ErrorReport = Callable[[bytes, Exception], None]
 """`(path in the snapshot, what is wrong with it)`."""
 
@@ -26,10 +27,10 @@ class WalkedFolder:
     """A folder of the snapshot while the walk is in it. `path` is relative, empty for the root."""
 
     path: bytes
-    node: Node | None
+    node: Entry | None
     parent: WalkedFolder | None
     selected: bool
-    nodes: Iterator[Node] | None = None
+    nodes: Iterator[Entry] | None = None
     names: set[bytes] = field(default_factory=set)
     """Every name that the tree holds, chosen or not."""
     has_restored: bool = False
@@ -50,7 +51,7 @@ class Visitor(Protocol):
     def enter_folder(self, folder: WalkedFolder) -> None:
         """A folder that is itself chosen, the root included; its content follows. It may be set `is_lost`."""
 
-    def visit(self, folder: WalkedFolder, node: Node) -> None:
+    def visit(self, folder: WalkedFolder, node: Entry) -> None:
         """A chosen entry that is no folder."""
 
     def leave_folder(self, folder: WalkedFolder) -> None:
@@ -95,12 +96,17 @@ class Walk:
         """Visit entries until a folder comes whose content is to be walked; None at the end."""
         if folder.nodes is None:
             return None
-        select, visit = self._select, self._visitor.visit
+        select, visit, names = self._select, self._visitor.visit, folder.names
         try:
             for node in folder.nodes:
                 name = node.name
-                if not self._is_sound(folder, name):
+                reason = invalid_name(name)
+                if reason is None and name in names:
+                    reason = "the folder has that name twice"
+                if reason is not None:
+                    self._refuse(folder, name, reason)
                     continue
+                names.add(name)
                 kind = node.type
                 if kind is NodeType.SOCKET:  # cannot be restored, and restic passes over it too
                     continue
@@ -119,26 +125,20 @@ class Walk:
             self._report(b"/" + folder.path, error)
         return None
 
-    def _is_sound(self, folder: WalkedFolder, name: bytes) -> bool:
-        reason = invalid_name(name)
-        if reason is None and name in folder.names:
-            reason = "the folder has that name twice"
-        if reason is None:
-            folder.names.add(name)
-            return True
+    def _refuse(self, folder: WalkedFolder, name: bytes, reason: str) -> None:
         folder.is_complete = False
         self.found_invalid_names = True
         self._report(b"/" + folder.path, RepositoryError(f"invalid child node name {name!r}: {reason}"))
-        return False
 
-    def _enter(self, folder: WalkedFolder, node: Node, selected: bool, may_lead: bool) -> WalkedFolder | None:
+    def _enter(self, folder: WalkedFolder, node: Entry, selected: bool, may_lead: bool) -> WalkedFolder | None:
         path = join(folder.path, node.name)
         below = WalkedFolder(path, node, folder, selected)
-        if node.subtree is None:
+        subtree = node.subtree
+        if subtree is None:
             self._report(b"/" + path, RepositoryError("the snapshot has no tree for this folder"))
             return None
         if selected:
             self._visitor.enter_folder(below)
         if may_lead and not below.is_lost:
-            below.nodes = self._load_tree(node.subtree)
+            below.nodes = self._load_tree(subtree)
         return below

@@ -8,13 +8,14 @@ from functools import partial
 from pathlib import Path
 
 from limpet.errors import IntegrityError, UsageError
-from limpet.format.node import Node, NodeType
+from limpet.format.filemode import NodeType
 from limpet.format.pack import BlobKind
 from limpet.ids import BlobId
 from limpet.operations.restore import tasks
 from limpet.operations.restore.metadata import MetadataPolicy
 from limpet.operations.restore.options import RestoreOptions, RestoreResult
 from limpet.operations.restore.plan import COMPARE_BYTES
+from limpet.operations.restore.record import Entry
 from limpet.operations.restore.restorer import RestoreWorkers, load_tree
 from limpet.operations.restore.target import FOLDER_FLAGS, Target, join
 from limpet.operations.restore.taskqueue import TaskQueue
@@ -81,7 +82,7 @@ class _Verification:
     def leave_folder(self, folder: WalkedFolder) -> None:
         """Nothing to do."""
 
-    def visit(self, folder: WalkedFolder, node: Node) -> None:
+    def visit(self, folder: WalkedFolder, node: Entry) -> None:
         """Have the file compared if its content was written."""
         if node.type is not NodeType.FILE:
             return
@@ -90,7 +91,7 @@ class _Verification:
             return
         path = join(folder.path, node.name)
         blobs: list[tuple[bytes, int]] = []
-        for blob_id in node.content or ():
+        for blob_id in node.content:
             found = self.repository.index.find(BlobKind.DATA, blob_id)
             assert found is not None  # else the restore had failed
             blobs.append((blob_id, found.data_length_bytes))
