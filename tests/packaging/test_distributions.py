@@ -17,6 +17,8 @@ import pytest
 
 from tests.packaging.distributions import PROJECTS, ROOT, Environment, Project, build, only
 
+pytestmark = pytest.mark.slow
+
 PROGRAMS = Path(__file__).with_name("programs")
 MakeEnvironment = Callable[..., Environment]
 

@@ -11,6 +11,8 @@ import pytest
 
 from tests.packaging.distributions import ROOT, Environment
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = sorted(file.parent.name for file in ROOT.glob("examples/*/pyproject.toml"))
 
 
