@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,3 +43,12 @@ def scene(original: Scene, tmp_path: Path) -> Iterator[Scene]:
     site = Site(tmp_path)
     yield Scene(site, original.source, original.before)
     site.close()
+
+
+@pytest.fixture(scope="session")
+def duration_s(original: Scene, tmp_path_factory: pytest.TempPathFactory) -> float:
+    """How long a backup takes that nothing disturbs."""
+    scene = original.copied(tmp_path_factory.mktemp("undisturbed"))
+    started = time.monotonic()
+    scene.site.run("--pack-size", "4", "backup", scene.source)
+    return time.monotonic() - started

@@ -18,6 +18,7 @@ CALLS = {
     "rename": "rename,renameat,renameat2",
     "write": "write,pwrite64,pwritev",
     "read": "read,pread64,preadv,readv",
+    "list": "getdents64",
 }
 
 

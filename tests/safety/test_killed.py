@@ -22,15 +22,6 @@ SURELY_REACHED = 6
 """So many calls of each kind are made by some thread of every backup here: more than one a pack."""
 
 
-@pytest.fixture(scope="session")
-def duration_s(original: Scene, tmp_path_factory: pytest.TempPathFactory) -> float:
-    """How long a backup takes that nothing disturbs."""
-    scene = original.copied(tmp_path_factory.mktemp("undisturbed"))
-    started = time.monotonic()
-    scene.site.run(*SMALL_PACKS, "backup", scene.source)
-    return time.monotonic() - started
-
-
 @pytest.mark.parametrize("number", range(ROUNDS))
 def test_killed_at_a_random_moment(scene: Scene, duration_s: float, restic_new: Restic, number: int) -> None:
     """A power cut must cost the backup that was running, and nothing else."""
