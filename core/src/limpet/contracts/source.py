@@ -149,6 +149,8 @@ class SourceRequest:
     options: Options = field(default_factory=dict)
     selection: Selection = Selection()
     reporter: Reporter | None = None
+    time_ns: int | None = None
+    """The snapshot's time, which what is only made up gets too; None for now."""
 
 
 class Source(ABC):

@@ -68,10 +68,10 @@ def parse_verbatim(data: bytes) -> list[str]:
 def parse_raw(data: bytes) -> list[str]:
     """The names of a `--files-from-raw` list, each ended by a zero byte. UsageError if one is empty or has no end."""
     *names, rest = data.split(b"\0")
-    if rest:
-        raise UsageError("--files-from-raw: trailing zero byte missing")
     if b"" in names:
         raise UsageError("--files-from-raw: empty filename in listing")
+    if rest:
+        raise UsageError("--files-from-raw: trailing zero byte missing")
     return [os.fsdecode(name) for name in names]
 
 

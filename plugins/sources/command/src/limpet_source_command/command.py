@@ -29,8 +29,9 @@ class CommandSource(Source):
         Option("filename", "name of the file in the snapshot, may hold folders", default=DEFAULT_FILENAME),
     )
 
-    def __init__(self, runs: Sequence[CommandRun]) -> None:
+    def __init__(self, runs: Sequence[CommandRun], time_ns: int | None = None) -> None:
         self._runs = runs
+        self._time_ns = time_ns
 
     @classmethod
     def open(cls, request: SourceRequest) -> Self:
@@ -46,7 +47,7 @@ class CommandSource(Source):
         paths = [run.path for run in runs]
         if len(set(paths)) < len(paths):
             raise UsageError(f"two commands write the same file of the snapshot: {', '.join(paths)}")
-        return cls(runs)
+        return cls(runs, request.time_ns)
 
     @property
     def snapshot_paths(self) -> Sequence[str]:
@@ -54,7 +55,11 @@ class CommandSource(Source):
 
     def targets(self) -> Sequence[Target]:
         """One file for each command; a command is started when its file is read."""
-        return [stream_target(run.path, run.start) for run in self._runs]
+        return [stream_target(run.path, run.start, self._time_ns) for run in self._runs]
+
+    def scan(self) -> tuple[int, int]:
+        """One file for each command, and nobody knows how many bytes."""
+        return len(self._runs), 0
 
     def finish(self) -> None:
         """Wait for every command that was started; SourceError for the first that failed, or was not read out."""

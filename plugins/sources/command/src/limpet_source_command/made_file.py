@@ -24,10 +24,12 @@ def absolute_path(filename: str) -> str:
     return path
 
 
-def stream_target(path: str, stream: Callable[[], BinaryIO]) -> Target:
-    """The target for a stream that is stored as the file `path`, owned by the user, changed just now."""
+def stream_target(path: str, stream: Callable[[], BinaryIO], time_ns: int | None = None) -> Target:
+    """The target for a stream that is stored as the file `path`, owned by the user, changed then or just now."""
     raw = os.fsencode(path)
-    made = MadeStat(FILE_MODE, time.time_ns(), st_uid=_own_id("getuid"), st_gid=_own_id("getgid"))
+    made = MadeStat(
+        FILE_MODE, time.time_ns() if time_ns is None else time_ns, st_uid=_own_id("getuid"), st_gid=_own_id("getgid")
+    )
     return Target(raw, Entry(posixpath.basename(raw), made, stream=stream, made=True))
 
 

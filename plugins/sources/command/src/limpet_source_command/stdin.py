@@ -25,8 +25,9 @@ class StdinSource(Source):
         Option("filename", "name of the file in the snapshot, may hold folders", default=DEFAULT_FILENAME),
     )
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, time_ns: int | None = None) -> None:
         self._path = path
+        self._time_ns = time_ns
         self._reader: StoppableReader | None = None
 
     @classmethod
@@ -34,7 +35,7 @@ class StdinSource(Source):
         """The source; UsageError for targets, which standard input has none of, or a bad file name."""
         if any(request.targets):
             raise UsageError("--stdin was specified and files/dirs were listed as arguments")
-        return cls(absolute_path(str(request.options.get("filename") or DEFAULT_FILENAME)))
+        return cls(absolute_path(str(request.options.get("filename") or DEFAULT_FILENAME)), request.time_ns)
 
     @property
     def snapshot_paths(self) -> Sequence[str]:
@@ -46,7 +47,11 @@ class StdinSource(Source):
             os.fstat(STDIN)
         except OSError as error:
             raise SourceError("standard input is closed, there is nothing to read") from error
-        return [stream_target(self._path, self._open_stream)]
+        return [stream_target(self._path, self._open_stream, self._time_ns)]
+
+    def scan(self) -> tuple[int, int]:
+        """One file, and nobody knows how many bytes."""
+        return 1, 0
 
     def finish(self) -> None:
         """SourceError if reading began and did not come to the end of the input."""

@@ -101,7 +101,7 @@ class FilesSource(Source):
 
     def scan(self) -> tuple[int, int]:
         """Regular files and bytes that are selected; stops early when the source is closed."""
-        walker = Walker(self._selector(), _ignore, _ignore)
+        walker = Walker(self._selector(), self._scan_failed, _ignore)
         files = size_bytes = 0
         for target in self.targets():
             status = target.entry.stat
@@ -168,14 +168,16 @@ class FilesSource(Source):
         return Selector(self._selection, devices)
 
     def _failed(self, error: OSError, path: bytes) -> None:
-        self._tell(_describe(error, path), os.fsdecode(path))
+        self._error_count += 1
+        self._reporter.error(_describe(error, path), during="archival", item=os.fsdecode(path))
 
     def _skipped(self, text: str, reason: str) -> None:
-        self._tell(SourceError(f"{text} {reason}, skipping"), text)
-
-    def _tell(self, error: SourceError, item: str) -> None:
         self._error_count += 1
-        self._reporter.error(error, during="archival", item=item)
+        self._reporter.warning(f"{text} {reason}, skipping")
+
+    def _scan_failed(self, error: OSError, path: bytes) -> None:
+        # Not counted: the walk meets it again.
+        self._reporter.error(_describe(error, path), during="scan", item=os.fsdecode(path))
 
 
 def _ignore(*_told: object) -> None:
