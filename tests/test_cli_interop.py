@@ -242,6 +242,21 @@ def test_same_exit_code(pair: Pair, arguments: Sequence[str], exit_code: int) ->
     assert limpet.err == "" if exit_code == 0 else limpet.err.count("\n") == 1 or "Did you mean" in limpet.err
 
 
+def test_incomplete_backup(pair: Pair, tmp_path: Path) -> None:
+    """Scripts tell on exit code 3 that something was not saved."""
+    (tmp_path / "there").write_text("x")
+    for arguments in (["--json"], []):
+        restic, limpet = pair.both("backup", "--dry-run", tmp_path / "there", tmp_path / "missing", *arguments)
+        assert (restic.exit_code, limpet.exit_code) == (3, 3)
+        warning = "Warning: at least one source file could not be read"
+        assert warning in restic.err.splitlines()[-1]
+        assert warning in limpet.err.splitlines()[-1]
+        if arguments:
+            ours, theirs = (ended.documents[-1] for ended in (limpet, restic))
+            assert ours.keys() == theirs.keys()
+            assert json.loads(limpet.err.splitlines()[-1]) == json.loads(restic.err.splitlines()[-1])
+
+
 def test_no_repository(pair: Pair, tmp_path: Path) -> None:
     """Scripts create the repository on exit code 10."""
     for arguments in (["snapshots"], ["--json", "snapshots"]):

@@ -81,6 +81,18 @@ def test_failures_name_the_reason_and_no_secret(
         assert WRONG not in ended.err + ended.out
 
 
+@pytest.mark.parametrize(
+    "location", ["rest:https://user:{}@host.invalid/x", "s3:https://h/b?secret={}", "sftp://u:{}@h/x"]
+)
+@pytest.mark.parametrize("command", ["snapshots", "init", "unlock"])
+def test_no_secret_of_a_location_is_shown(run: Run, location: str, command: str) -> None:
+    """A password in the repository's location would end up in the mail that cron sends."""
+    for more in ([], ["--json"], ["--debug"]):
+        ended = run("-r", location.format(WRONG), "--insecure-no-password", *more, command)
+        assert ended.exit_code == 1
+        assert WRONG not in ended.out + ended.err
+
+
 def test_keys_are_added_changed_and_removed(run: Run, repository_path: Path, tmp_path: Path) -> None:
     """Somebody would be locked out of a repository, or a password that was taken back would still open it."""
     old, new = tmp_path / "old", tmp_path / "new"

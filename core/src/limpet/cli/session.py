@@ -19,7 +19,7 @@ from limpet.cli.json_output import encode_json
 from limpet.cli.options import GlobalOptions
 from limpet.cli.terminal import Terminal
 from limpet.cli.text_file import read_text_file
-from limpet.errors import NoRepositoryError, UsageError, WrongPasswordError
+from limpet.errors import MissingFileError, NoRepositoryError, UsageError, WrongPasswordError
 
 if TYPE_CHECKING:
     from limpet.cli.render import CommandReporter
@@ -199,6 +199,7 @@ class Session:
         self.hooks()  # before anything is opened: one may have to mount the storage first
         asks = self.terminal.input_is_terminal and not given and not options.insecure_no_password
         backend = self.backend(options)
+        _require_config(backend, registry.redact(location_of(options)))
         for tries_left in reversed(range(PASSWORD_TRIES if asks else 1)):
             try:
                 password = wanted_password(
@@ -208,11 +209,6 @@ class Session:
                 )
                 repository = Repository.open(backend, password, key_hint=options.key_hint, settings=settings)
                 break
-            except NoRepositoryError as error:
-                place = registry.redact(location_of(options))
-                raise NoRepositoryError(
-                    f"{error}\nIs there a repository at the following location?\n{place}"
-                ) from error
             except (WrongPasswordError, UsageError) as error:
                 if not tries_left:
                     raise
@@ -249,6 +245,19 @@ class Session:
         version = repository.config.version
         extra = f", compression level {self.options.compression}" if version > 1 else ""
         self._say_on_terminal(f"repository {repository.config.id[:8]} opened (version {version}{extra})")
+
+
+def _require_config(backend: Backend, place: str) -> None:
+    """NoRepositoryError where there is no repository: nobody should be asked for a password in vain."""
+    from limpet.contracts.backend import CONFIG_HANDLE  # noqa: PLC0415
+
+    try:
+        backend.stat(CONFIG_HANDLE)
+    except MissingFileError as error:
+        raise NoRepositoryError(
+            f"repository does not exist: unable to open config file: {error}\n"
+            f"Is there a repository at the following location?\n{place}"
+        ) from error
 
 
 def _without_secret(argument: str) -> str:

@@ -19,5 +19,3 @@ COMMANDS = {
     "version": "Print version information",
 }
 """Name and one line of help: the list of commands is shown without importing any."""
-
-NEEDS_NO_PASSWORD = frozenset({"cache", "plugin", "version"})
