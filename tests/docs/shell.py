@@ -36,7 +36,9 @@ class Shell:
 
     def __init__(self, home: Path, environment: Mapping[str, str]) -> None:
         self.home = home
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("LIMPET_", "RESTIC_", "XDG_"))}
+        kept = {
+            name: value for name, value in os.environ.items() if not name.startswith(("LIMPET_", "RESTIC_", "XDG_"))
+        }
         self._bash = subprocess.Popen(
             ["bash", "--noprofile", "--norc"],
             stdin=subprocess.PIPE,
@@ -52,9 +54,7 @@ class Shell:
     def run(self, command: str) -> tuple[int, list[str]]:
         """Exit code and lines of one command, errors among the lines; AssertionError if it does not end."""
         # The subshell gives the next command the `$?` that it asks for.
-        self._write(
-            f"(exit {self._exit_code}); eval {shlex.quote(command)} < /dev/null\nprintf '{_END}%d{_END}' $?\n"
-        )
+        self._write(f"(exit {self._exit_code}); eval {shlex.quote(command)} < /dev/null\nprintf '{_END}%d{_END}' $?\n")
         text = self._read(command)
         output, code, _ = text.rsplit(_END, 2)
         self._exit_code = int(code)

@@ -14,7 +14,7 @@ import pytest
 from limpet.testing.restic import Restic
 from limpet.testing.site import Site
 
-from tests.docs.pages import Block, Command, blocks, broken_links, session_commands, script_commands
+from tests.docs.pages import Block, Command, blocks, broken_links, script_commands, session_commands
 from tests.docs.shell import Shell, same
 from tests.packaging.distributions import copy_workspace
 
