@@ -5,7 +5,6 @@ A command takes it with `@pass_session` as its first argument.
 
 from __future__ import annotations
 
-import socket
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -143,6 +142,8 @@ class Session:
             hooks.ended(RunResult(exit_code, error, self.figures))
 
     def _run_info(self) -> RunInfo:
+        import socket  # noqa: PLC0415  # 5 ms that `limpet version` needs not
+
         from limpet import registry  # noqa: PLC0415
         from limpet.contracts.hooks import RunInfo  # noqa: PLC0415
 
