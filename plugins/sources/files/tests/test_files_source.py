@@ -293,7 +293,7 @@ class TestWalk:
         make(tmp_path, "open/x", "shut/x")
         (tmp_path / "shut").chmod(0)
         for folder in (tmp_path, *tmp_path.parents):
-            folder.chmod(folder.stat().st_mode | 0o055) if str(folder).count("/") > 2 else None
+            folder.chmod(folder.stat().st_mode | 0o055) if str(folder).count("/") > 1 else None
         listener = Listener()
         os.seteuid(65534)
         try:
