@@ -14,7 +14,6 @@ from limpet.errors import BackendError, LimpetError
 from limpet.ids import BlobId
 from limpet.operations.restore import RestoreOptions, restore
 from limpet.operations.restore.needs import JOIN_GAP_BYTES, Needs
-from limpet.repository.blob_index import BlobLocation
 from limpet.storage.memory import MemoryBackend
 from limpet.storage.recording import Operation, RecordingBackend
 from limpet.testing.handmade import Handmade
@@ -225,7 +224,7 @@ def test_ranges_hold_every_needed_blob() -> None:
     for i in range(500):
         blob_id = BlobId(i.to_bytes(32, "big"))
         offset = i * (JOIN_GAP_BYTES // 2 if i % 7 else 2 * JOIN_GAP_BYTES)
-        needs.add(blob_id, BlobLocation(pack_id, offset, 1000 + i, 0), i, i * 10)  # type: ignore[arg-type]
+        needs.add(blob_id, (pack_id, offset, 1000 + i, 0), i, i * 10)
         expected.add((blob_id, offset, 1000 + i, (i, i * 10)))
     found = set()
     for part in needs.ranges(1_000_000):

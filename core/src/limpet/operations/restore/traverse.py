@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from limpet.errors import LimpetError, RepositoryError
+from limpet.errors import IntegrityError, LimpetError, RepositoryError
 from limpet.format.filemode import NodeType
 from limpet.ids import BlobId
 from limpet.operations.restore.names import invalid_name
@@ -119,7 +119,10 @@ class Walk:
                         return below
                 elif selected:
                     folder.has_restored = True
-                    visit(folder, node)
+                    try:
+                        visit(folder, node)
+                    except IntegrityError as error:  # a field that makes no sense costs this entry alone
+                        self._report(b"/" + join(folder.path, name), error)
         except LimpetError as error:
             folder.is_complete = False
             self._report(b"/" + folder.path, error)

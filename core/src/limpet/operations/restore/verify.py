@@ -14,8 +14,8 @@ from limpet.ids import BlobId
 from limpet.operations.restore import tasks
 from limpet.operations.restore.metadata import MetadataPolicy
 from limpet.operations.restore.options import RestoreOptions, RestoreResult
-from limpet.operations.restore.plan import COMPARE_BYTES
 from limpet.operations.restore.record import Entry
+from limpet.operations.restore.regular import compare_portions
 from limpet.operations.restore.restorer import RestoreWorkers, load_tree
 from limpet.operations.restore.target import FOLDER_FLAGS, Target, join
 from limpet.operations.restore.taskqueue import TaskQueue
@@ -113,13 +113,7 @@ class _Verification:
     def _compare(self, folder: bytes, name: bytes, blobs: list[tuple[bytes, int]]) -> None:
         """Compare in portions; the file counts when the last one agrees."""
         wrong_at: list[int] = []
-        portions: list[tuple[int, list[tuple[bytes, int]]]] = [(0, [])]
-        offset = 0
-        for blob in blobs:
-            if offset - portions[-1][0] >= COMPARE_BYTES:
-                portions.append((offset, []))
-            portions[-1][1].append(blob)
-            offset += blob[1]
+        portions = compare_portions(blobs)
         left = len(portions)
 
         def compared(begin: int, portion: list[tuple[bytes, int]], matches: bytes) -> None:
@@ -136,5 +130,5 @@ class _Verification:
             else:
                 self.progress.files_done += 1
 
-        for begin, portion in portions:
+        for _, begin, portion in portions:
             self.queue.submit(partial(compared, begin, portion), tasks.compare_file, folder, name, begin, portion)
