@@ -118,3 +118,23 @@ def test_repository_named_twice(run: Run, tmp_path: Path) -> None:
     ended = run("--repository-file", file, "snapshots", "--insecure-no-password")
     assert ended.exit_code == 10
     assert "\n/nowhere" in ended.err
+
+
+def test_transport_flags_reach_the_backends_that_know_them() -> None:
+    """--cacert would be ignored by a backend that speaks TLS, or refused by one that does not."""
+    options = parsed(
+        "--cacert",
+        "a.pem,b.pem",
+        "--insecure-tls",
+        "--stuck-request-timeout",
+        "2m",
+        "-o",
+        "path.insecure_tls=no",
+        "version",
+    )
+    assert options.for_backend("path", {"cacert", "insecure_tls", "stuck_request_timeout", "http_user_agent"}) == {
+        "path.cacert": "a.pem,b.pem",
+        "path.insecure_tls": "no",
+        "path.stuck_request_timeout": "120s",
+    }
+    assert options.for_backend("path", {"layout"}) == {"path.insecure_tls": "no"}

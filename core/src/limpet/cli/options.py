@@ -6,7 +6,7 @@ the root group and onto every command that is loaded, and each occurrence lands 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -90,6 +90,21 @@ class GlobalOptions:
         from limpet import registry  # noqa: PLC0415  # brings stevedore
 
         return registry.parse_options(self.option)
+
+    def for_backend(self, scheme: str, declared: Collection[str]) -> dict[str, str]:
+        """What -o says, and below the backend's own name those transport flags that it declares as options.
+
+        A backend that speaks TLS or HTTP declares `cacert`, `tls_client_cert`, `insecure_tls`, `http_user_agent` or
+        `stuck_request_timeout`; for any other the flags mean nothing, as in restic. -o comes first.
+        """
+        flags = {
+            "cacert": ",".join(self.cacert),
+            "tls_client_cert": self.tls_client_cert,
+            "insecure_tls": "true" if self.insecure_tls else None,
+            "http_user_agent": self.http_user_agent,
+            "stuck_request_timeout": f"{self.stuck_request_timeout:g}s",
+        }
+        return {f"{scheme}.{name}": text for name, text in flags.items() if text and name in declared} | self.extended()
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,7 +159,10 @@ class Session:
         from limpet import registry  # noqa: PLC0415  # brings stevedore
 
         options = options or self.options
-        backend = registry.open_backend(location_of(options), options.extended())
+        location = location_of(options)
+        scheme = registry.backend_location(location).scheme
+        declared = {option.name for option in registry.backend(scheme).options}
+        backend = registry.open_backend(location, options.for_backend(scheme, declared))
         if options.limit_upload or options.limit_download:
             from limpet.storage.limit import LimitBackend  # noqa: PLC0415
 
