@@ -16,8 +16,8 @@ ONE_CONNECTION = ("-o", "local.connections=1")
 CALLS = {
     "fsync": "fsync,fdatasync",
     "rename": "rename,renameat,renameat2",
-    "write": "write,pwrite64,pwritev",
-    "read": "read,pread64,preadv,readv",
+    "write": "write,pwrite64,pwritev,pwritev2",
+    "read": "read,pread64,preadv,preadv2,readv",
     "list": "getdents64",
 }
 

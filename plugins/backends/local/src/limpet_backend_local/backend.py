@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
 from typing import ClassVar, Self
 
@@ -33,6 +33,8 @@ _PERMANENT = {
     errno.ELOOP,
     errno.ENAMETOOLONG,
 }
+_PERMANENT_IN_READING = _PERMANENT | {errno.EIO}
+"""A disk has tried a bad sector often enough by itself; a write that failed may find another place."""
 
 
 class LocalBackend(Backend):
@@ -216,7 +218,7 @@ class LocalBackend(Backend):
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise self._typed(error, f"cannot read {path}") from error
+            raise self._typed(error, f"cannot read {path}", permanent=_PERMANENT_IN_READING) from error
 
     def _list_folder(self, folder: str) -> Iterator[FileInfo]:
         found: dict[str, int] = {}
@@ -249,7 +251,14 @@ class LocalBackend(Backend):
         folder = self._kind_folder(handle.kind)
         return os.path.join(folder, name[:2], name) if handle.kind is FileKind.PACK else os.path.join(folder, name)
 
-    def _typed(self, error: OSError, what: str, *, missing_is_a_folder: bool = False) -> BackendError:
+    def _typed(
+        self,
+        error: OSError,
+        what: str,
+        *,
+        missing_is_a_folder: bool = False,
+        permanent: Collection[int] = _PERMANENT,
+    ) -> BackendError:
         reason = error.strerror or type(error).__name__
         if error.errno == errno.ENOENT:
             if missing_is_a_folder:
@@ -257,7 +266,7 @@ class LocalBackend(Backend):
             return MissingFileError(f"{what}: {reason}")
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             reason += "; free some space there and run again"
-        return BackendError(f"{what}: {reason}", permanent=error.errno in _PERMANENT)
+        return BackendError(f"{what}: {reason}", permanent=error.errno in permanent)
 
 
 def _check_range(path: str, offset_bytes: int, length_bytes: int, size_bytes: int) -> None:
