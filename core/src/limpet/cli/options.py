@@ -1,23 +1,23 @@
 """The options that every command takes, before or after its name, and where their defaults come from.
 
-Names and meaning are restic's. Each is declared once in `_DECLARATIONS`; `add_global_options` hangs them onto
+Each is declared once in `option_table`; `add_global_options` hangs them onto
 the root group and onto every command that is loaded, and each occurrence lands in one `GlobalOptions`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from limpet.cli.environment import environment, is_true, variable_in_use
-from limpet.cli.parameters import DURATION, parse_duration
+from limpet.cli.environment import environment
+from limpet.cli.option_table import COMPRESSION_WORDS, DECLARATIONS, Declared
+from limpet.cli.parameters import DURATION
 from limpet.errors import UsageError
 
-COMPRESSION_WORDS = ("auto", "off", "fastest", "better", "max")
 MIN_PACK_SIZE_MIB = 4
 MAX_PACK_SIZE_MIB = 128
 DEFAULT_PACK_SIZE_MIB = 16
@@ -59,7 +59,7 @@ class GlobalOptions:
     def from_environment(cls) -> GlobalOptions:
         """The defaults of this process; UsageError where a variable makes no sense."""
         options = cls()
-        for name, declared in _DECLARATIONS.items():
+        for name, declared in DECLARATIONS.items():
             text = environment(declared.variable) if declared.variable else None
             if text is not None:
                 setattr(options, name, declared.parse(text))
@@ -107,158 +107,6 @@ class GlobalOptions:
         return {f"{scheme}.{name}": text for name, text in flags.items() if text and name in declared} | self.extended()
 
 
-@dataclass(frozen=True, slots=True)
-class _Declared:
-    """One global option: its flags, what it does, and the environment variable without its prefix."""
-
-    flags: Sequence[str]
-    help: str
-    kind: Literal["text", "flag", "count", "list", "integer", "duration", "choice"] = "text"
-    metavar: str | None = None
-    variable: str | None = None
-
-    def parse(self, text: str) -> Any:
-        """The value of the environment variable's text; UsageError naming the variable."""
-        try:
-            if self.kind == "flag":
-                return is_true(text)
-            if self.kind == "integer":
-                return _natural(text)
-            if self.kind == "duration":
-                return parse_duration(text)
-        except ValueError as error:
-            raise UsageError(self._refusal(text, str(error))) from error
-        if self.kind == "list":
-            return text.split(",")
-        if self.kind == "choice" and text not in COMPRESSION_WORDS:
-            raise UsageError(self._refusal(text, f"must be one of ({'|'.join(COMPRESSION_WORDS)})"))
-        return text
-
-    def _refusal(self, text: str, reason: str) -> str:
-        return f'invalid value for {variable_in_use(self.variable or "")} "{text}": {reason}'
-
-
-def _natural(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError("not a number from 0 on")
-    return int(text)
-
-
-_DECLARATIONS: Mapping[str, _Declared] = {
-    "repo": _Declared(
-        ["-r", "--repo"], "repository to backup to or restore from", metavar="repository", variable="REPOSITORY"
-    ),
-    "repository_file": _Declared(
-        ["--repository-file"], "file to read the repository location from", metavar="file", variable="REPOSITORY_FILE"
-    ),
-    "password_file": _Declared(
-        ["-p", "--password-file"],
-        "file to read the repository password from",
-        metavar="file",
-        variable="PASSWORD_FILE",
-    ),
-    "password_command": _Declared(
-        ["--password-command"],
-        "shell command to obtain the repository password from",
-        metavar="command",
-        variable="PASSWORD_COMMAND",
-    ),
-    "insecure_no_password": _Declared(
-        ["--insecure-no-password"],
-        "use an empty password for the repository, must be passed to every command (insecure)",
-        "flag",
-    ),
-    "key_hint": _Declared(["--key-hint"], "key ID of key to try decrypting first", metavar="key", variable="KEY_HINT"),
-    "quiet": _Declared(["-q", "--quiet"], "do not output comprehensive progress report", "flag"),
-    "verbose": _Declared(
-        ["-v", "--verbose"],
-        "be verbose (specify multiple times or a level using --verbose=n, max level/times is 2)",
-        "count",
-    ),
-    "no_lock": _Declared(
-        ["--no-lock"],
-        "do not lock the repository, this allows some operations on read-only repositories",
-        "flag",
-    ),
-    "retry_lock": _Declared(
-        ["--retry-lock"],
-        "retry to lock the repository if it is already locked, takes a value like 5m or 2h (default: no retries)",
-        "duration",
-        metavar="duration",
-    ),
-    "json": _Declared(["--json"], "set output mode to JSON for commands that support it", "flag"),
-    "cache_dir": _Declared(
-        ["--cache-dir"],
-        "set the cache directory (default: the system's cache directory)",
-        metavar="directory",
-        variable="CACHE_DIR",
-    ),
-    "no_cache": _Declared(["--no-cache"], "do not use a local cache", "flag"),
-    "cleanup_cache": _Declared(["--cleanup-cache"], "auto remove old cache directories", "flag"),
-    "compression": _Declared(
-        ["--compression"],
-        "compression mode (only available for repository format version 2), one of (auto|off|fastest|better|max)",
-        "choice",
-        metavar="mode",
-        variable="COMPRESSION",
-    ),
-    "pack_size": _Declared(
-        ["--pack-size"],
-        "set target pack size in MiB, created pack files may be larger",
-        "integer",
-        metavar="size",
-        variable="PACK_SIZE",
-    ),
-    "no_extra_verify": _Declared(
-        ["--no-extra-verify"], "skip additional verification of data before upload (see documentation)", "flag"
-    ),
-    "limit_upload": _Declared(
-        ["--limit-upload"], "limits uploads to a maximum rate in KiB/s (default: unlimited)", "integer", metavar="rate"
-    ),
-    "limit_download": _Declared(
-        ["--limit-download"],
-        "limits downloads to a maximum rate in KiB/s (default: unlimited)",
-        "integer",
-        metavar="rate",
-    ),
-    "option": _Declared(
-        ["-o", "--option"],
-        "set extended option (key=value, can be specified multiple times)",
-        "list",
-        metavar="key=value",
-    ),
-    "cacert": _Declared(
-        ["--cacert"],
-        "file to load root certificates from (default: the system's certificates)",
-        "list",
-        metavar="file",
-        variable="CACERT",
-    ),
-    "tls_client_cert": _Declared(
-        ["--tls-client-cert"],
-        "path to a file containing PEM encoded TLS client certificate and private key",
-        metavar="file",
-        variable="TLS_CLIENT_CERT",
-    ),
-    "insecure_tls": _Declared(
-        ["--insecure-tls"], "skip TLS certificate verification when connecting to the repository (insecure)", "flag"
-    ),
-    "http_user_agent": _Declared(
-        ["--http-user-agent"],
-        "set a http user agent for outgoing http requests",
-        metavar="string",
-        variable="HTTP_USER_AGENT",
-    ),
-    "stuck_request_timeout": _Declared(
-        ["--stuck-request-timeout"],
-        "duration after which to retry stuck requests (default: 5m)",
-        "duration",
-        metavar="duration",
-    ),
-    "debug": _Declared(["--debug"], "show the traceback of an error", "flag", variable="DEBUG"),
-}
-
-
 class GlobalOption(click.Option):
     """An option of every command; only the root group shows it in its help."""
 
@@ -274,11 +122,11 @@ def add_global_options(command: click.Command) -> None:
     """Give the command every global option whose flags it does not use itself. Idempotent."""
     used = {flag for parameter in command.params for flag in (*parameter.opts, *parameter.secondary_opts)}
     command.params.extend(
-        _click_option(name, declared) for name, declared in _DECLARATIONS.items() if used.isdisjoint(declared.flags)
+        _click_option(name, declared) for name, declared in DECLARATIONS.items() if used.isdisjoint(declared.flags)
     )
 
 
-def _click_option(name: str, declared: _Declared) -> GlobalOption:
+def _click_option(name: str, declared: Declared) -> GlobalOption:
     settings_by_kind: Mapping[str, dict[str, Any]] = {
         "flag": {"is_flag": True, "default": False},
         "count": {"count": True},
@@ -301,7 +149,7 @@ def _click_option(name: str, declared: _Declared) -> GlobalOption:
     )
 
 
-def _recorder(name: str, declared: _Declared) -> Callable[[click.Context, click.Parameter, Any], Any]:
+def _recorder(name: str, declared: Declared) -> Callable[[click.Context, click.Parameter, Any], Any]:
     """A callback that adds what was given to the one `GlobalOptions` of the run."""
 
     def record(ctx: click.Context, param: click.Parameter, value: Any) -> Any:

@@ -16,8 +16,8 @@ import click
 
 from limpet.cli.json_output import encode_json
 from limpet.cli.options import GlobalOptions
+from limpet.cli.places import cache_folder, location_of
 from limpet.cli.terminal import Terminal
-from limpet.cli.text_file import read_text_file
 from limpet.errors import MissingFileError, NoRepositoryError, UsageError, WrongPasswordError
 
 if TYPE_CHECKING:
@@ -272,24 +272,6 @@ def _without_secret(argument: str) -> str:
     return f"{name}=***" if equals and "." in name else registry.redact(argument)
 
 
-def location_of(options: GlobalOptions) -> str:
-    """Where the repository is by --repo or --repository-file; UsageError if that is not said, or said twice."""
-    if not options.repo and not options.repository_file:
-        raise UsageError("Please specify repository location (-r or --repository-file)")
-    if options.repo and options.repository_file:
-        raise UsageError("Options -r and --repository-file are mutually exclusive, please specify only one")
-    return options.repo or read_text_file(options.repository_file or "")
-
-
-def cache_folder(options: GlobalOptions) -> Path:
-    """The folder of all caches: --cache-dir, its variable, or the user's cache folder."""
-    if options.cache_dir:
-        return Path(options.cache_dir)
-    import platformdirs  # noqa: PLC0415  # only where a cache is used
-
-    return Path(platformdirs.user_cache_dir("limpet", appauthor=False))
-
-
 def without_password(options: GlobalOptions, **changes: object) -> GlobalOptions:
     """The options for another repository: no location, password or hint is taken over."""
     cleared = {
@@ -304,4 +286,3 @@ def without_password(options: GlobalOptions, **changes: object) -> GlobalOptions
 
 
 pass_session = click.make_pass_decorator(Session)
-__all__: Sequence[str] = ["Session", "cache_folder", "location_of", "pass_session", "without_password"]

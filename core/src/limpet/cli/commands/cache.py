@@ -8,7 +8,8 @@ import time
 import click
 
 from limpet.cli.formatting import format_bytes
-from limpet.cli.session import Session, cache_folder, pass_session
+from limpet.cli.places import cache_folder
+from limpet.cli.session import Session, pass_session
 from limpet.cli.table import format_table
 from limpet.errors import UsageError
 from limpet.storage.cachefolder import MAX_AGE_DAYS, list_caches
