@@ -10,11 +10,13 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
+from limpet.cli.main import root_command
 from limpet.testing.restic import Restic
 from limpet.testing.site import Site
 
-from tests.docs.pages import Block, Command, blocks, broken_links, script_commands, session_commands
+from tests.docs.pages import Block, Command, blocks, broken_links, prose, script_commands, session_commands
 from tests.docs.shell import Shell, same
 from tests.packaging.distributions import copy_workspace
 
@@ -24,6 +26,9 @@ CHECKOUT = "checkout"
 """A second word on the fence: the block is run in a checkout, not in the reader's home."""
 RUN = {"console", "sh", "python"}
 SHOWN_ONLY = {"text", "json"}
+COMMANDS = ["backup", "cache", "cat", "check", "dump", "init", "key", "list", "ls", "plugin", "restore", "snapshots"]
+COMMANDS += ["unlock", "version"]
+OTHER_PROGRAMS = ("restic ", "make ")
 
 
 def page_name(page: Path) -> str:
@@ -90,6 +95,22 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not broken_links(page)
 
 
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_flags_exist(page: Path) -> None:
+    """Most flags are explained in tables, where nobody runs them: a wrong one would stay wrong."""
+    known = {flag for name in COMMANDS for flag in flags_of(name)}
+    for code in re.findall(r"`([^`]+)`", "\n".join(prose(page))):
+        if not code.startswith(OTHER_PROGRAMS):
+            assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", code)) <= known, f"{page}: {code}"
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_flag_is_documented(name: str) -> None:
+    """A flag that these pages are silent about is found by nobody who needs it."""
+    text = "".join((ROOT / "docs" / page).read_text() for page in ("guide.md", "restic.md"))
+    assert [flag for flag in flags_of(name) if not re.search(rf"{flag}(?![\w-])", text)] == []
+
+
 def test_make_targets_exist() -> None:
     """The first commands a newcomer types are `make` commands."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
@@ -121,6 +142,25 @@ def test_installation_from_a_checkout(tmp_path: Path, home: Path) -> None:
         code, lines = shell.run("command -v limpet && limpet version")
     assert code == 0
     assert lines[0].startswith(str(home))
+
+
+def flags_of(name: str) -> list[str]:
+    """The long flags of a command, of its subcommands too; those that its help hides are left out."""
+    root = root_command()
+    context = click.Context(root, info_name="limpet")
+    command = root.get_command(context, name)
+    assert command is not None
+    commands = [command]
+    if isinstance(command, click.Group):
+        commands += [found for each in command.list_commands(context) if (found := command.get_command(context, each))]
+    return [
+        flag
+        for each in commands
+        for option in each.params
+        if isinstance(option, click.Option) and not option.hidden
+        for flag in option.opts
+        if flag.startswith("--")
+    ] + ["--help"]
 
 
 def runnable(page: Path) -> Iterator[Block]:
