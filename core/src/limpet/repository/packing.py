@@ -5,18 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from limpet.contracts.backend import Content, FileKind, Handle
-from limpet.format.indexfile import encode_index
+from limpet.errors import LimpetError
+from limpet.format.indexfile import MAX_BLOBS, encode_index
 from limpet.format.pack import BlobKind, PackedBlob
 from limpet.ids import StorageId
 from limpet.repository.repository import Repository
 from limpet.repository.sealing import FinishedPack, FreePacks
 from limpet.repository.workers import SharedBuffers
 
-INDEX_BLOBS = 50_000
-"""So many blobs make an index file full: about 8 MiB of JSON."""
 INDEX_AGE_S = 600.0
 """An index file is written at least so often, so that an interrupted backup loses little."""
 
@@ -45,14 +46,19 @@ class PackStore:
         self._indexed_at = time.monotonic()
         self._lock = threading.Lock()
         self._error: BaseException | None = None
+        self._abandoned = False
         self.counts = StoredCounts()
 
     def save(self, pack: FinishedPack) -> None:
-        """Save the pack in the background; its buffer becomes free afterwards."""
-        future = self._threads.submit(self._save, pack)
+        """Save the pack in the background; its buffer becomes free afterwards. Dropped once the run is abandoned."""
         with self._lock:
-            self._saving.add(future)
-        future.add_done_callback(self._saved)
+            future = None if self._abandoned else self._threads.submit(self._save, pack)
+            if future is not None:
+                self._saving.add(future)
+        if future is None:
+            self._free(pack)
+        else:
+            future.add_done_callback(partial(self._saved, pack))
 
     def check(self) -> None:
         """Raise what went wrong in the background, if anything did."""
@@ -66,9 +72,12 @@ class PackStore:
         self._save_index()
 
     def abandon(self) -> None:
-        """After an error or Ctrl-C: no new packs, but those already stored get their index."""
+        """After an error or Ctrl-C: no new packs, but those already stored get their index, if it can be saved."""
+        with self._lock:
+            self._abandoned = True
         self._threads.shutdown(wait=True, cancel_futures=True)
-        self._save_index()
+        with suppress(LimpetError):  # what ended the run is the error to tell
+            self._save_index()
 
     def close(self) -> None:
         """End the threads."""
@@ -82,8 +91,10 @@ class PackStore:
                 return
             waiting.exception()
 
-    def _saved(self, future: Future[None]) -> None:
-        if not future.cancelled() and (error := future.exception()) is not None:
+    def _saved(self, pack: FinishedPack, future: Future[None]) -> None:
+        if future.cancelled():
+            self._free(pack)
+        elif (error := future.exception()) is not None:
             self._error = self._error or error
         with self._lock:
             self._saving.discard(future)
@@ -91,12 +102,17 @@ class PackStore:
     def _save(self, pack: FinishedPack) -> None:
         try:
             handle = Handle(FileKind.PACK, pack.pack_id.hex(), is_tree_pack=pack.kind is BlobKind.TREE)
-            content = Content(self._packs.view(pack.buffer)[: pack.length_bytes], pack.pack_id)
-            self._repository.backend.save(handle, content)
+            view = memoryview(pack.buffer) if isinstance(pack.buffer, bytearray) else self._packs.view(pack.buffer)
+            self._repository.backend.save(handle, Content(view[: pack.length_bytes], pack.pack_id))
         finally:
-            self._free_packs.put(pack.buffer)
+            self._free(pack)
         if self._remember(pack):
             self._save_index()
+
+    def _free(self, pack: FinishedPack) -> None:
+        """Let a worker have the pack's buffer; also where the pack was not saved, for one may wait for it."""
+        if isinstance(pack.buffer, int):
+            self._free_packs.put(pack.buffer)
 
     def _remember(self, pack: FinishedPack) -> bool:
         """Note a stored pack for the index; True if an index file should be written now."""
@@ -111,7 +127,7 @@ class PackStore:
                 counts.tree_blobs += len(blobs)
             counts.added_bytes += sum(blob.data_length_bytes for blob in blobs)
             counts.packed_bytes += sum(blob.length_bytes for blob in blobs)
-            return self._unindexed_blobs >= INDEX_BLOBS or time.monotonic() - self._indexed_at > INDEX_AGE_S
+            return self._unindexed_blobs >= MAX_BLOBS or time.monotonic() - self._indexed_at > INDEX_AGE_S
 
     def _save_index(self) -> None:
         with self._lock:
@@ -120,6 +136,11 @@ class PackStore:
             self._indexed_at = time.monotonic()
         if not packs:
             return
-        self._repository.save_unpacked(FileKind.INDEX, encode_index(packs))
+        try:
+            self._repository.save_unpacked(FileKind.INDEX, encode_index(packs))
+        except LimpetError:
+            with self._lock:  # for the next try: without an index the packs would be stored in vain
+                self._unindexed += packs
+            raise
         for pack_id, blobs in packs:
             self._repository.index.add_pack(pack_id, blobs)

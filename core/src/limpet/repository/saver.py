@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import Any, Concatenate, ParamSpec, TypeVar
@@ -85,7 +85,7 @@ class BlobSaver:
                 result, pack = future.result()
             except BrokenProcessPool:
                 done(None, worker_died())
-            except (Exception, CancelledError) as error:  # handed on to the thread that waits
+            except BaseException as error:  # handed on to the thread that waits
                 done(None, error)
             else:
                 if pack is not None:

@@ -14,7 +14,7 @@ from limpet.errors import IntegrityError
 from limpet.format import Buffer
 from limpet.format.chunker import MAX_SIZE
 from limpet.format.compression import Compressor, Level
-from limpet.format.crypto import Box, MasterKey
+from limpet.format.crypto import SEAL_OVERHEAD, Box, MasterKey
 from limpet.format.pack import (
     COMPRESSED_ENTRY_SIZE,
     HEADER_OVERHEAD,
@@ -73,9 +73,10 @@ Place = tuple[BlobId, int, int, int]
 
 @dataclass(frozen=True, slots=True)
 class FinishedPack:
-    """A whole pack in a shared buffer, ready to be saved."""
+    """A whole pack, ready to be saved."""
 
-    buffer: int
+    buffer: int | bytearray
+    """The number of the shared buffer that holds it; the bytes themselves where it has outgrown that."""
     length_bytes: int
     pack_id: StorageId
     kind: BlobKind
@@ -107,7 +108,7 @@ class Sealer:
         self._compressor = Compressor(plan.level)
         self._box = Box(plan.key)
         self._opener = BlobOpener(plan.key)
-        self._buffer: int | None = None
+        self._buffer: int | bytearray | None = None
         self._view = memoryview(b"")
         self._position = 0
         self._places: list[Place] = []
@@ -167,6 +168,9 @@ class Sealer:
             content = self._compressor.compress(data)
             plain_length = len(data)
         start = self._position
+        room = self._size + COMPRESSED_ENTRY_SIZE + SEAL_OVERHEAD + len(content)
+        if room > len(self._view):
+            self._outgrow(room)
         length = self._box.seal_into(content, self._view[start:])
         if self._plan.verify:
             self._verify(self._view[start : start + length], BlobId(blob_id), plain_length)
@@ -174,6 +178,14 @@ class Sealer:
         self._position = start + length
         self.added_bytes += len(data)
         self.stored_bytes += length
+
+    def _outgrow(self, size_bytes: int) -> None:
+        """Move the open pack into memory of its own: the tree of a huge folder is one blob, whatever its size."""
+        grown = bytearray(size_bytes)
+        grown[: self._position] = self._view[: self._position]
+        if isinstance(self._buffer, int):
+            self._plan.free_packs.put(self._buffer)
+        self._buffer, self._view = grown, memoryview(grown)
 
     def _verify(self, sealed: memoryview, blob_id: BlobId, plain_length: int) -> None:
         try:
