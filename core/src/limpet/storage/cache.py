@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from limpet.contracts.backend import Backend, Content, FileInfo, FileKind, Handle
-from limpet.errors import BackendError, MissingFileError
+from limpet.errors import MissingFileError
 from limpet.ids import is_hex_id
 from limpet.progress import Reporter, SilentReporter
 from limpet.storage.cachefolder import prepare_cache
@@ -151,12 +151,9 @@ class CacheBackend(WrappingBackend):
                 return super().load(handle, offset_bytes, length_bytes)
             end = len(whole) if length_bytes is None else offset_bytes + length_bytes
             data = whole[offset_bytes:end]
-        if not data and not length_bytes:
-            return super().load(handle, offset_bytes, length_bytes)  # at the end or beyond: the storage tells which
-        if length_bytes is not None and len(data) != length_bytes:
-            raise BackendError(
-                f"{handle}: {length_bytes} bytes from {offset_bytes} on were asked for, it is shorter", permanent=True
-            )
+        if not data or (length_bytes is not None and len(data) != length_bytes):
+            # Beyond the end, or the copy was cut since it was found sound: the storage tells which.
+            return super().load(handle, offset_bytes, length_bytes)
         return data
 
     def load_into(self, handle: Handle, offset_bytes: int, buffer: memoryview) -> None:
