@@ -367,6 +367,17 @@ def test_lock_removed_in_mid_run(setup: Setup) -> None:
     assert setup.locks() == []
 
 
+@pytest.mark.parametrize("kind", [FileKind.INDEX, FileKind.SNAPSHOT])
+def test_lock_removed_before_a_file_that_makes_packs_count(setup: Setup, kind: FileKind) -> None:
+    """After `unlock --remove-all` and `prune` no snapshot may be saved of packs that prune has removed."""
+    with setup.lock() as lock:
+        setup.repository.save_unpacked(kind, b"{}")
+        setup.remove(*setup.locks())
+        with pytest.raises(LockedError, match="was lost"):
+            setup.repository.save_unpacked(kind, b"{}")
+        assert lock.lost
+
+
 def test_lock_removed_between_the_two_looks(setup: Setup) -> None:
     """While we prove our old lock another may just be removing it as stale: the look after the wait sees that."""
     with setup.lock(timing=replace(FAST, poll_s=1000)) as lock:

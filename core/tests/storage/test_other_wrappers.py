@@ -155,12 +155,16 @@ def test_guard_sees_every_write_first() -> None:
     backend = FreezeBackend(MemoryBackend())
     save_all(backend, FileKind.PACK, [b"before"])
 
-    def guard() -> None:
+    kinds: list[FileKind | None] = []
+
+    def guard(kind: FileKind | None) -> None:
+        kinds.append(kind)
         backend.stop("too old")
 
     backend.add_guard(guard)
     with pytest.raises(LockedError, match="too old"):
         save_all(backend, FileKind.PACK, [b"after"])
+    assert kinds == [FileKind.PACK]
 
 
 def test_freeze_inside_retry_stops_a_write_that_is_tried_again() -> None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from types import FrameType, TracebackType
 from typing import Self
 
-from limpet.contracts.backend import FileKind
+from limpet.contracts.backend import FileKind, Handle
 from limpet.errors import BackendError, IntegrityError, LimpetError, LockedError, MissingFileError, RepositoryError
 from limpet.format.lockfile import LockFile, encode_lockfile
 from limpet.format.timestamps import NS_PER_S, Time
@@ -240,10 +240,28 @@ class RepositoryLock:
             elif now_ns >= self._next_try_ns or now_ns < self._refreshed_ns:
                 self._refresh()
 
-    def _guard(self) -> None:
-        """Called before every write, so that the first one after a long standby already knows."""
-        if self._lost is None and self._is_nearly_stale(self._now_ns()):
+    def _guard(self, kind: FileKind | None) -> None:
+        """Called before every write, so that the first one after a long standby already knows.
+
+        Before a file that makes packs count our lock must be seen to be there: whoever has removed it by force may
+        have removed packs since, and a snapshot of these would be worse than none.
+        """
+        if self._lost is not None:
+            return
+        if self._is_nearly_stale(self._now_ns()):
             self._prove()
+        elif kind in {FileKind.INDEX, FileKind.SNAPSHOT}:
+            self._see()
+
+    def _see(self) -> None:
+        """Lose the lock if its file is gone. Asks for it by name: a listing may lag behind on some storages."""
+        with self._mutex:
+            if self._lock_id is None or self._released.is_set():
+                return
+            try:
+                self._repository.backend.stat(Handle(FileKind.LOCK, self._lock_id.hex()))
+            except MissingFileError:
+                self._lose("the lock file was removed in the meantime")
 
     def _is_nearly_stale(self, now_ns: int) -> bool:
         return now_ns - self._refreshed_ns >= self._timing.refreshable_s * NS_PER_S

@@ -9,6 +9,9 @@ from limpet.contracts.backend import Backend, Content, FileKind, Handle
 from limpet.errors import LockedError
 from limpet.storage.wrapping import WrappingBackend
 
+Guard = Callable[[FileKind | None], None]
+"""Takes the kind of file that is about to be written or removed; None where it is the repository itself."""
+
 
 class FreezeBackend(WrappingBackend):
     """Reads always pass, and so do lock files; any other write waits while frozen and fails once stopped.
@@ -19,16 +22,16 @@ class FreezeBackend(WrappingBackend):
 
     def __init__(self, inner: Backend) -> None:
         super().__init__(inner)
-        self._guards: list[Callable[[], None]] = []
+        self._guards: list[Guard] = []
         self._changed = threading.Condition()
         self._frozen = False
         self._reason: str | None = None
 
-    def add_guard(self, guard: Callable[[], None]) -> None:
+    def add_guard(self, guard: Guard) -> None:
         """Have `guard` called before every write; it may freeze or stop this backend."""
         self._guards.append(guard)
 
-    def remove_guard(self, guard: Callable[[], None]) -> None:
+    def remove_guard(self, guard: Guard) -> None:
         """Call `guard` no more."""
         self._guards.remove(guard)
 
@@ -60,21 +63,21 @@ class FreezeBackend(WrappingBackend):
 
     def save(self, handle: Handle, content: Content) -> None:
         if handle.kind is not FileKind.LOCK:
-            self._wait()
+            self._wait(handle.kind)
         super().save(handle, content)
 
     def remove(self, handle: Handle) -> None:
         if handle.kind is not FileKind.LOCK:
-            self._wait()
+            self._wait(handle.kind)
         super().remove(handle)
 
     def delete(self) -> None:
         self._wait()
         super().delete()
 
-    def _wait(self) -> None:
+    def _wait(self, kind: FileKind | None = None) -> None:
         for guard in tuple(self._guards):
-            guard()
+            guard(kind)
         with self._changed:
             self._changed.wait_for(lambda: self._reason is not None or not self._frozen)
             if self._reason is not None:
