@@ -85,7 +85,7 @@ class Workers(Generic[S]):
             context = multiprocessing.get_context("fork")
             barrier: _Barrier = context.Barrier(self.count)
             self._executor = ProcessPoolExecutor(
-                self.count, context, initializer=_start_process, initargs=(make_state, barrier)
+                self.count, context, initializer=_start_process, initargs=(make_state, barrier, os.getpid())
             )
         else:
             barrier = threading.Barrier(self.count)
@@ -154,12 +154,14 @@ _Barrier = threading.Barrier
 _worker = threading.local()
 
 
-def _start_process(make_state: Callable[[], object], barrier: _Barrier) -> None:
+def _start_process(make_state: Callable[[], object], barrier: _Barrier, parent_id: int) -> None:
     from limpet.format import native  # noqa: PLC0415 - heavy, and needed here only
 
     # Ctrl-C reaches the whole process group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     native.die_with_parent()
+    if os.getppid() != parent_id:
+        os._exit(1)  # it was gone before it could be asked for
     native.keep_freed_memory()
     gc.freeze()
     _start_worker(make_state, barrier)
