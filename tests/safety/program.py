@@ -123,7 +123,10 @@ class Site:
 
     def start(self, *arguments: str | Path, prefix: Sequence[str | Path] = (), stdout: int | None = None) -> Running:
         """The running command; `prefix` is a program that runs it, such as strace."""
-        command = [*prefix, sys.executable, "-m", "limpet.cli.main", *arguments]
+        return self.start_program([*prefix, sys.executable, "-m", "limpet.cli.main", *arguments], stdout=stdout)
+
+    def start_program(self, command: Sequence[str | Path], *, stdout: int | None = None) -> Running:
+        """Any program, in the environment of the commands."""
         running = Running(command, self.environment(), stdout=stdout)
         self._running.append(running)
         return running
