@@ -307,7 +307,7 @@ class TestOptions:
         (scene.folder / "sub").mkdir()
         told = Told()
         scene.backup(reporter=told)
-        path = str(scene.folder)
+        path = f"/{scene.folder.name}"
         file, folder = told.items[f"{path}/f"], told.items[f"{path}/"]
         assert (file.action, file.size_bytes, file.data_size_bytes) == ("new", 1000, 1000)
         assert file.data_stored_bytes > 1000

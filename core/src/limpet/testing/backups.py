@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -76,13 +77,14 @@ class BackupScene:
         return result
 
     def source(self, before: Callable[[Path], object] | None = None, reporter: Reporter | None = None) -> Source:
-        """The folder as a source."""
-        source = registry.source("path").open(SourceRequest([str(self.folder)], reporter=reporter))
+        """The folder as a source, by its name alone: what others do in the folders above does not matter."""
+        with contextlib.chdir(self.folder.parent):
+            source = registry.source("path").open(SourceRequest([self.folder.name], reporter=reporter))
         return source if before is None else MeddledSource(source, before)
 
     def nodes(self, result: BackupResult) -> dict[str, Node]:
         """Everything below the folder in a backup, by its path from there."""
-        prefix = os.fsencode(self.folder) + b"/"
+        prefix = b"/" + os.fsencode(self.folder.name) + b"/"
         found = walk(self.open(), result.tree)
         return {os.fsdecode(path[len(prefix) :]): node for path, node in found if path.startswith(prefix)}
 
@@ -131,7 +133,7 @@ class MeddledSource(Source):
 
     def folders(self, target: Target) -> Iterator[Folder]:
         for folder in self._inner.folders(target):
-            self._before(Path(os.fsdecode(folder.path)))
+            self._before(Path(os.fsdecode(folder.open_path or b"")))
             yield folder
 
     def folder_stat(self, path: bytes) -> StatLike | None:
