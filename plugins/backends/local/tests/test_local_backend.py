@@ -218,15 +218,25 @@ def test_failing_disk(
     assert temporary_files(backend) == []
 
 
-def test_read_error_is_transient(backend: LocalBackend, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A read error of a network disk goes away; it must reach the retry wrapper as a typed error."""
+def test_what_is_no_file_is_refused_without_waiting(backend: LocalBackend) -> None:
+    """Whoever can write to the storage must not be able to stop a restore for ever with a fifo in a pack's place."""
+    handle = Handle(FileKind.PACK, "0" * 64)
+    os.mkfifo(path_of(backend, handle))
+    with pytest.raises(BackendError, match="no regular file") as refused:
+        backend.load(handle, 0, 10)
+    assert refused.value.permanent
+
+
+@pytest.mark.parametrize(("number", "permanent"), [(errno.ESTALE, False), (errno.EIO, True)])
+def test_read_errors(backend: LocalBackend, monkeypatch: pytest.MonkeyPatch, number: int, permanent: bool) -> None:
+    """A read error of a network disk goes away and is tried again; a bad sector does not, and is told at once."""
     (handle,) = save_all(backend, FileKind.PACK, [b"a pack"])
-    monkeypatch.setattr(os, "pread", refuse(errno.EIO))
-    monkeypatch.setattr(os, "preadv", refuse(errno.EIO))
+    monkeypatch.setattr(os, "pread", refuse(number))
+    monkeypatch.setattr(os, "preadv", refuse(number))
     for load in (lambda: backend.load(handle), lambda: backend.load_into(handle, 0, memoryview(bytearray(3)))):
         with pytest.raises(BackendError, match="cannot read") as caught:
             load()
-        assert not caught.value.permanent
+        assert caught.value.permanent is permanent
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to mount a small file system")

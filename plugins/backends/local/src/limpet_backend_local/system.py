@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 
 if sys.platform != "win32":
@@ -15,15 +16,19 @@ DIRECT_FROM_BYTES = 1 << 20
 
 _NOT_SUPPORTED = {errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOTTY, errno.ENOSYS}
 _CHMOD_REFUSED = _NOT_SUPPORTED | {errno.EPERM, errno.EACCES}
-_READ_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_READ_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 _NEW_FLAGS = (
     os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
 ) | getattr(os, "O_BINARY", 0)
 
 
 def open_to_read(path: str) -> int:
-    """A descriptor to read the file."""
-    return os.open(path, _READ_FLAGS)
+    """A descriptor to read the file; OSError for what is none, such as a fifo, which is not waited for."""
+    descriptor = os.open(path, _READ_FLAGS)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EPERM, "is no regular file")
+    return descriptor
 
 
 def open_new(path: str) -> int:
