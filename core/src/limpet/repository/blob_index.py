@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from limpet.format.crypto import SEAL_OVERHEAD
 from limpet.format.indexfile import decode_index
 from limpet.format.native import IndexTable
 from limpet.format.pack import BlobKind, PackedBlob
 from limpet.ids import BlobId, StorageId
-
-SEAL_OVERHEAD = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +72,13 @@ class BlobIndex:
 
     def pack_blobs(self, pack_id: StorageId) -> list[PackedBlob]:
         """The blobs of a pack by offset; empty for an unknown pack."""
+        try:
+            blobs = self.table.pack_blobs(pack_id)
+        except KeyError:
+            return []
         return [
             PackedBlob(BlobKind(kind), BlobId(blob_id), offset, length, plain)
-            for kind, blob_id, offset, length, plain in self.table.pack_blobs(pack_id)
+            for kind, blob_id, offset, length, plain in blobs
         ]
 
     def pack_sizes(self) -> dict[bytes, int]:

@@ -216,8 +216,8 @@ class Repository:
 
         Whoever asks for them puts them into `index`: they count as loaded from then on.
         """
-        self._index_loaded = True
         names = [info.name for info in self.list_files(FileKind.INDEX)]
+        self._index_loaded = True
         ahead = max(1, min(self.backend.properties.connections, len(names)))
         with ThreadPoolExecutor(ahead) as threads:
             reading: deque[tuple[str, Future[bytes | LimpetError]]] = deque()
@@ -238,12 +238,13 @@ class Repository:
     # -- blobs --------------------------------------------------------------------------------------------------
 
     def load_blob(self, kind: BlobKind, blob_id: BlobId) -> bytes:
-        """The blob's verified plaintext, from the first of its places that is sound.
+        """The blob's verified plaintext, from the first of its places that is sound; each is tried twice.
 
         RepositoryError if the index does not know it, IntegrityError if no copy of it is sound.
         """
         last_error: Exception | None = None
-        for location in self.index.find_all(kind, blob_id):
+        places = self.index.find_all(kind, blob_id)
+        for location in (*places, *places):  # a transfer may have gone wrong once
             handle = Handle(FileKind.PACK, location.pack_id.hex(), is_tree_pack=kind is BlobKind.TREE)
             try:
                 sealed = self.backend.load(handle, location.offset_bytes, location.length_bytes)
