@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from limpet.contracts.backend import Backend, BackendProperties, Content, FileKind, Handle
-from limpet.errors import BackendError
+from limpet.errors import BackendError, LimpetError
 from limpet.format.kdf import KdfParameters
 from limpet.format.pack import BlobKind
 from limpet.ids import BlobId
 from limpet.operations.backup.reading import SealedChunks, seal_data
 from limpet.repository.repository import Repository, RepositorySettings
 from limpet.repository.saver import BlobSaver
+from limpet.repository.workers import Workers, can_fork
 from limpet.storage.memory import MemoryBackend
 from limpet.storage.recording import Operation, RecordingBackend
 
@@ -156,3 +159,38 @@ def test_a_run_that_is_given_up_ends(threads: str) -> None:
         check=False,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "given up\n", "")
+
+
+@pytest.mark.skipif(not can_fork(), reason="worker processes need fork")
+def test_a_worker_that_dies_ends_the_run() -> None:
+    """A worker killed for want of memory while it waits for a buffer must end the backup, not stop it for ever."""
+    backend = StuckBackend()
+    saver = BlobSaver(new_repository(backend))
+    outcomes = Outcomes()
+    tasks = 20
+    for _ in range(tasks):
+        saver.submit(seal_data, outcomes.done, [os.urandom(MIB) for _ in range(8)])
+    assert backend.reached.wait(60)
+    time.sleep(1)  # by now all of them wait for a buffer, for none is given back
+    for worker in multiprocessing.active_children():
+        worker.kill()
+    stored: list[BlobId] = []
+    calling = threading.Thread(target=lambda: stored.append(saver.save_tree(b"{}")), daemon=True)
+    calling.start()
+    calling.join(30)
+    backend.allowed.set()
+    for _ in range(tasks):
+        assert outcomes.ended.acquire(timeout=60)
+    saver.abandon()
+    assert stored
+    assert any("a worker process died" in str(error) for error in outcomes.errors)
+
+
+def _no_state() -> None:
+    raise MemoryError
+
+
+def test_workers_that_cannot_start_are_told() -> None:
+    """Too little memory for the workers is one clear line, not a trace."""
+    with pytest.raises(LimpetError, match="worker"):
+        Workers(_no_state, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -35,7 +36,7 @@ class StoredCounts:
 class PackStore:
     """Saves finished packs in threads and writes index files on the way. Errors come out of `check` and `flush`."""
 
-    def __init__(self, repository: Repository, packs: SharedBuffers, free_packs: FreePacks) -> None:
+    def __init__(self, repository: Repository, packs: SharedBuffers, free_packs: Mapping[BlobKind, FreePacks]) -> None:
         self._repository = repository
         self._packs = packs
         self._free_packs = free_packs
@@ -112,7 +113,7 @@ class PackStore:
     def _free(self, pack: FinishedPack) -> None:
         """Let a worker have the pack's buffer; also where the pack was not saved, for one may wait for it."""
         if isinstance(pack.buffer, int):
-            self._free_packs.put(pack.buffer)
+            self._free_packs[pack.kind].put(pack.buffer)
 
     def _remember(self, pack: FinishedPack) -> bool:
         """Note a stored pack for the index; True if an index file should be written now."""

@@ -6,6 +6,7 @@ import queue
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from multiprocessing import get_context
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -21,7 +22,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 SPARE_PACKS = 2
-"""Pack buffers beyond one a worker and one for trees: these are on their way to the storage."""
+"""Pack buffers beyond one a worker: these are on their way to the storage."""
+TREE_PACKS = 2
+"""Pack buffers for trees: one that is filled and one on its way."""
 
 
 class BlobSaver:
@@ -33,12 +36,14 @@ class BlobSaver:
     def __init__(self, repository: Repository, *, window_count: int = 0, window_size_bytes: int = 0) -> None:
         count = usable_cpus()
         settings = repository.settings
-        buffers = count + 1 + SPARE_PACKS
+        data_packs = count + SPARE_PACKS
         self.windows = SharedBuffers(window_count, window_size_bytes)
-        packs = SharedBuffers(buffers, pack_buffer_size(settings.pack_size_bytes))
+        packs = SharedBuffers(data_packs + TREE_PACKS, pack_buffer_size(settings.pack_size_bytes))
         free_packs: FreePacks = get_context("fork").SimpleQueue() if can_fork() else queue.SimpleQueue()
-        for number in range(buffers):
-            free_packs.put(number)
+        # Apart: a worker that dies while it waits for a buffer leaves its queue locked, and we would wait for ever.
+        free_tree_packs: FreePacks = queue.SimpleQueue()
+        for number in range(data_packs + TREE_PACKS):
+            (free_packs if number < data_packs else free_tree_packs).put(number)
         plan = SealPlan(
             key=repository.key,
             compress=repository.config.version > 1,
@@ -52,9 +57,9 @@ class BlobSaver:
         )
         claims = ClaimTable()
         self._workers = Workers(lambda: Sealer(plan, BlobKind.DATA, claims.claim), count)
-        self._store = PackStore(repository, packs, free_packs)
+        self._store = PackStore(repository, packs, {BlobKind.DATA: free_packs, BlobKind.TREE: free_tree_packs})
         self._new_trees: set[bytes] = set()
-        self._trees = Sealer(plan, BlobKind.TREE, self._claim_tree)
+        self._trees = Sealer(replace(plan, free_packs=free_tree_packs), BlobKind.TREE, self._claim_tree)
 
     @property
     def worker_count(self) -> int:

@@ -39,7 +39,7 @@ TASK_BLOBS = 1024
 
 
 class FreePacks(Protocol):
-    """Numbers of free pack buffers, shared by all workers (a queue of either kind)."""
+    """Numbers of free pack buffers, shared by all sealers of a kind of blobs (a queue of threads or processes)."""
 
     def get(self) -> int:
         """Take one; waits."""

@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
@@ -93,7 +93,10 @@ class Workers(Generic[S]):
                 self.count, "limpet-worker", initializer=_start_worker, initargs=(make_state, barrier)
             )
         # The first task forks all workers: now, before the caller starts threads of its own.
-        self._executor.submit(_nothing).result()
+        try:
+            self._executor.submit(_nothing).result()
+        except BrokenExecutor as error:
+            raise worker_died() from error
 
     def submit(self, task: Callable[Concatenate[S, P], R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """`task(state, *args)` in some worker. The task is a module-level function, its arguments plain data."""
@@ -104,8 +107,8 @@ class Workers(Generic[S]):
 
     def on_each(self, task: Callable[[S], R]) -> list[R]:
         """`task(state)` once in every worker, after all that was submitted before."""
-        futures = [self._executor.submit(_call_together, task) for _ in range(self.count)]
         try:
+            futures = [self._executor.submit(_call_together, task) for _ in range(self.count)]
             return [future.result() for future in futures]
         except BrokenProcessPool as error:
             raise worker_died() from error
