@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import stat
 from pathlib import Path
@@ -354,3 +355,42 @@ def test_threads_instead_of_processes(
     nodes = [handmade.file(b"%d" % i, b"%d" % i, b"part") for i in range(50)]
     assert restore_nodes(tmp_path, *nodes).errors == 0
     assert (tmp_path / "49").read_bytes() == b"49part"
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="becomes another user")
+def test_without_the_rights_of_root(handmade: Handmade, restore_nodes: Any, told: Any, tmp_path: Path) -> None:
+    """A user restores what is theirs, over read-only folders and files too, and owns all of it."""
+    os.chmod(tmp_path, 0o777)
+    for folder in tmp_path.parents:
+        if folder.owner() == "root" and folder != Path("/") and not folder.stat().st_mode & 0o005:
+            os.chmod(folder, 0o755)
+    restore_nodes(tmp_path / "warm", handmade.file(b"w", b"w"))  # loads the modules that the other user may not read
+    target = tmp_path / "new" / "target"
+    inner = [handmade.file(b"r", b"r", mode=0o400), handmade.file(b"parts", b"1", b"2", mode=0), handmade.file(b"e")]
+    foreign = handmade.file(b"foreign", b"x", mode=0o644 | GO_SETUID)
+    foreign.uid = foreign.gid = 4242
+    first = handmade.tree(handmade.folder(b"locked", *inner, mode=0o555), foreign)
+    changed = [handmade.file(b"r", b"changed", mode=0o400), handmade.file(b"parts", b"1", b"3", mode=0), inner[2]]
+    second = handmade.tree(handmade.folder(b"locked", *changed, mode=0o555), foreign)
+
+    def as_nobody() -> None:
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+        for tree_id in (first, second, second):
+            result = restore(handmade.repository, tree_id, target, options(delete=True), told)
+            if result.errors:
+                print(told.errors, flush=True)
+                os._exit(1)
+        os._exit(0)
+
+    child = multiprocessing.get_context("fork").Process(target=as_nobody)
+    child.start()
+    child.join(60)
+    assert child.exitcode == 0
+    assert (target / "locked/r").read_bytes() == b"changed"
+    assert (target / "locked/parts").read_bytes() == b"13"
+    assert stat.S_IMODE((target / "locked").stat().st_mode) == 0o555
+    assert stat.S_IMODE((target / "locked/parts").stat().st_mode) == 0
+    assert {path.stat().st_uid for path in target.rglob("*")} == {65534}
+    assert stat.S_IMODE(target.parent.stat().st_mode) == 0o700

@@ -135,7 +135,8 @@ def _open_target(target: Path, *, dry_run: bool) -> int:
     """A descriptor of the target folder, made if need be; -1 in a dry run without it."""
     try:
         if not dry_run:
-            os.makedirs(target, NEW_FOLDER_MODE, exist_ok=True)
+            for folder in (*reversed(target.absolute().parents), target):
+                folder.mkdir(NEW_FOLDER_MODE, exist_ok=True)
         elif not target.exists():
             return -1
         return os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
