@@ -40,11 +40,21 @@ test: system-test $(VENV)/.development peers
 test-long: system-test $(VENV)/.development peers
 	@$(PYTEST) -m long $(ARGS) $(TESTS)
 
-check: $(VENV)/.development
+# A target each, so that `make -k check` tells of all that is wrong.
+CHECKS := check-style check-format check-types check-layers check-changelog
+.PHONY: $(CHECKS)
+check: $(CHECKS)
+$(CHECKS): $(VENV)/.development
+
+check-style:
 	$(BIN)/ruff check
+check-format:
 	$(BIN)/ruff format --check
+check-types:
 	$(BIN)/mypy $(wildcard $(TYPED))
-	$(BIN)/lint-imports
+check-layers:
+	$(BIN)/lint-imports --no-logo
+check-changelog:
 	$(BIN)/towncrier build --draft --version 0 > /dev/null
 
 bench: system-test $(VENV)/.development peers
