@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 from hashlib import sha256
@@ -214,6 +215,21 @@ def test_a_full_disk(handmade: Handmade, restore_nodes: Any, tmp_path: Path) -> 
             assert path.stat().st_size == 300_000
     finally:
         subprocess.run(["umount", "--lazy", target], check=True)
+
+
+def test_a_worker_that_dies(handmade: Handmade, told: Any, tmp_path: Path) -> None:
+    """A worker killed for want of memory would leave the restore waiting for ever, or ending as if all were well."""
+
+    def kill_workers(event: object) -> None:
+        for child in multiprocessing.active_children():
+            child.kill()
+
+    told.item = kill_workers
+    handmade.pack(b"data")
+    nodes = [handmade.file(b"%d" % i, b"data", stored=False) for i in range(5000)]
+    nodes += [handmade.file(b"empty %d" % i) for i in range(5000)]
+    with pytest.raises(LimpetError, match="worker"):
+        restore(handmade.repository, handmade.tree(*nodes), tmp_path, OPTIONS, told)
 
 
 def test_ranges_hold_every_needed_blob() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 from limpet.contracts.backend import FileKind, Handle
 from limpet.errors import BackendError, IntegrityError, LimpetError, MissingFileError, RepositoryError
@@ -56,7 +57,7 @@ class Loader:
         except BuffersClosedError:
             return
         except BaseException as error:  # for the thread that waits for us
-            self._run.queue.post(lambda error=error: _raise(error))  # type: ignore[misc]
+            self._run.queue.post(partial(_raise, error))
         self._run.queue.post(self._thread_left)
 
     def _load(self, needed: NeededRange, number: int) -> None:
@@ -71,9 +72,9 @@ class Loader:
         except BackendError as error:
             self._buffers.release(number)
             for blob in needed.blobs:
-                self._run.queue.post(lambda blob=blob, error=error: self._recover(blob, error))  # type: ignore[misc]
+                self._run.queue.post(partial(self._recover, blob, error))
             return
-        self._run.queue.post(lambda: self._write(needed, source, number))
+        self._run.queue.post(partial(self._write, needed, source, number))
 
     # -- in the thread that handles results ---------------------------------------------------------------------
 
@@ -104,7 +105,7 @@ class Loader:
                 for blob in portion
             ]
             self._run.queue.submit_now(
-                lambda outcome, portion=portion: written(portion, outcome),  # type: ignore[misc]
+                partial(written, portion),
                 tasks.write_blobs,
                 source,
                 blobs,
@@ -169,7 +170,7 @@ class Loader:
         for portion in output_portions([blob]):
             task: list[tasks.BlobTask] = [(0, len(data), 0, blob.blob_id, portion[0].targets)]
             self._run.queue.submit_now(
-                lambda outcome, portion=portion: self._written(portion, outcome),  # type: ignore[misc]
+                partial(self._written, portion),
                 tasks.write_blobs,
                 data,
                 task,

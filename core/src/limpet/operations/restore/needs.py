@@ -14,6 +14,8 @@ JOIN_GAP_BYTES = 256 * 1024
 """Unneeded bytes up to this are read along: cheaper than another request."""
 OUTPUT_BYTES = 64 * 1024 * 1024
 """No task writes more than about this, so that nothing takes long to stop."""
+FILE_COST_BYTES = 32 * 1024
+"""What making a file costs, in bytes that could be written instead."""
 
 
 Place = tuple[bytes, int, int, int]
@@ -103,25 +105,21 @@ def _ranges(pack_id: StorageId, blobs: list[NeededBlob], limit_bytes: int) -> It
 
 def output_portions(blobs: list[NeededBlob]) -> Iterator[list[NeededBlob]]:
     """The blobs in portions that write about OUTPUT_BYTES at most; a blob that many files need is in several."""
-    if sum(blob.data_length_bytes * len(blob.targets) for blob in blobs) <= OUTPUT_BYTES:
+    if sum((blob.data_length_bytes + FILE_COST_BYTES) * len(blob.targets) for blob in blobs) <= OUTPUT_BYTES:
         yield blobs
         return
     portion: list[NeededBlob] = []
     written = 0
     for blob in blobs:
-        room = max(1, OUTPUT_BYTES // max(1, blob.data_length_bytes))
+        cost = blob.data_length_bytes + FILE_COST_BYTES
+        room = max(1, OUTPUT_BYTES // cost)
         for first in range(0, len(blob.targets), room):
             targets = blob.targets[first : first + room]
-            size = len(targets) * blob.data_length_bytes
-            if portion and written + size > OUTPUT_BYTES:
+            if portion and written + len(targets) * cost > OUTPUT_BYTES:
                 yield portion
                 portion, written = [], 0
-            if len(targets) == len(blob.targets):
-                portion.append(blob)
-            else:
-                portion.append(
-                    NeededBlob(blob.blob_id, blob.offset_bytes, blob.length_bytes, blob.plain_length_bytes, targets)
-                )
-            written += size
-    if portion:
-        yield portion
+            portion.append(
+                NeededBlob(blob.blob_id, blob.offset_bytes, blob.length_bytes, blob.plain_length_bytes, targets)
+            )
+            written += len(targets) * cost
+    yield portion

@@ -20,7 +20,7 @@ from limpet.operations.restore.target import join
 from limpet.operations.restore.taskqueue import Batch
 from limpet.operations.restore.traverse import WalkedFolder
 
-_SPECIALS = {NodeType.SYMLINK, NodeType.FIFO, NodeType.DEV, NodeType.CHARDEV}
+_SPECIALS = {NodeType.SYMLINK, NodeType.FIFO, NodeType.SOCKET, NodeType.DEV, NodeType.CHARDEV}
 
 
 @dataclass(frozen=True, slots=True)

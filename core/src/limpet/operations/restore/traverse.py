@@ -108,8 +108,6 @@ class Walk:
                     continue
                 names.add(name)
                 kind = node.type
-                if kind is NodeType.SOCKET:  # cannot be restored, and restic passes over it too
-                    continue
                 selected, may_lead = True, True
                 if select is not None:
                     selected, may_lead = select(b"/" + join(folder.path, name), kind is NodeType.DIR)
