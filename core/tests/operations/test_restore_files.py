@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from limpet.contracts.backend import FileKind
-from limpet.format.filemode import GO_CHARDEV, GO_DEVICE, GO_FIFO, GO_SETUID, GO_SYMLINK, NodeType
+from limpet.format.filemode import GO_CHARDEV, GO_DEVICE, GO_FIFO, GO_SETUID, GO_SOCKET, GO_SYMLINK, NodeType
 from limpet.format.node import Node
 from limpet.format.timestamps import Time
 from limpet.operations.restore import Overwrite, RestoreOptions, restore, verify_files
@@ -109,7 +109,7 @@ def test_special_files_and_hard_links(handmade: Handmade, restore_nodes: Any, tm
         _special(b"link1", NodeType.SYMLINK, GO_SYMLINK | 0o777, link_target=b"to\xff", links=2, inode=6, device_id=1),
         _special(b"link2", NodeType.SYMLINK, GO_SYMLINK | 0o777, link_target=b"to\xff", links=2, inode=6, device_id=1),
         _special(b"other", NodeType.SYMLINK, GO_SYMLINK | 0o777, link_target=b"x", links=2, inode=6, device_id=2),
-        _special(b"sock", NodeType.SOCKET, 0o777),
+        _special(b"sock", NodeType.SOCKET, GO_SOCKET | 0o751),
         handmade.file(b"z1", b"content", stored=False),
         handmade.file(b"z2", b"part", b"other part"),
         handmade.file(b"z3", b"part", b"other part", stored=False),
@@ -119,7 +119,7 @@ def test_special_files_and_hard_links(handmade: Handmade, restore_nodes: Any, tm
     for _ in range(2):
         assert restore_nodes(tmp_path, *nodes).errors == 0
         found = {path.name: path.lstat() for path in tmp_path.iterdir()}
-        assert set(found) == {node.name.decode() for node in nodes} - {"sock"}
+        assert set(found) == {node.name.decode() for node in nodes}
         for first, second in (("fifo1", "fifo2"), ("link1", "link2"), ("a1", "z1"), ("z2", "z3")):
             assert found[first].st_ino == found[second].st_ino
             assert found[first].st_nlink == 2
@@ -128,6 +128,7 @@ def test_special_files_and_hard_links(handmade: Handmade, restore_nodes: Any, tm
         assert found["char"].st_rdev == os.makedev(1, 7)
         assert stat.S_ISBLK(found["block"].st_mode)
         assert stat.S_IMODE(found["fifo1"].st_mode) == 0o622
+        assert found["sock"].st_mode == stat.S_IFSOCK | 0o751
         assert os.readlink(os.fsencode(tmp_path / "link1")) == b"to\xff"
         assert {found[name].st_mtime_ns for name in ("char", "fifo1", "link1")} == {OLD.ns}
 
