@@ -31,6 +31,7 @@ need_for_test() {
     need acl setfacl getfacl
     need libcap2-bin setcap getcap
     need strace strace
+    need rsync rsync
     need util-linux unshare losetup
     need mount mount umount
     need procps ps
