@@ -115,6 +115,8 @@ class Site:
         self.folder = folder
         self.repository = folder / "repository"
         self.cache = folder / "cache"
+        self.variables: dict[str, str] = {}
+        """More of the environment."""
         self._running: list[Running] = []
 
     def create(self) -> None:
@@ -147,6 +149,7 @@ class Site:
             "LIMPET_REPOSITORY": str(self.repository),
             "LIMPET_PASSWORD": PASSWORD,
             "LIMPET_CACHE_DIR": str(self.cache),
+            **self.variables,
         }
 
     def files(self, kind: str) -> set[str]:

@@ -70,6 +70,21 @@ def test_cache_on_a_full_disk(tmp_path: Path, restic_new: Restic) -> None:
         site.close()
 
 
+def test_source_on_a_full_disk(tmp_path: Path, restic_new: Restic) -> None:
+    """A full disk is when a backup is wanted most: it must write nothing there, nor to a full /tmp."""
+    with small_disk(tmp_path / "disk", 12) as disk:
+        source = disk / "source"
+        write_tree(source, seed=1, small=50, large_mib=8)
+        (disk / "tmp").mkdir()
+        fill_up(disk)
+        site = Site(tmp_path)
+        site.variables["TMPDIR"] = str(disk / "tmp")
+        site.create()
+        assert site.run("backup", source).err == ""
+        assert_next_backup_works(site, restic_new, source)
+        site.close()
+
+
 @pytest.mark.parametrize("flags", [(), ("--sparse",), ("--verify",)])
 def test_restore_to_a_full_disk(tmp_path: Path, flags: tuple[str, ...]) -> None:
     """A restore for which there is no room must say so and fail, and be finished by the next one when there is."""
