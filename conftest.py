@@ -9,12 +9,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 from limpet.testing.restic import Restic
 
 ROOT = Path(__file__).parent
+
+
+def pytest_configure() -> None:
+    """Ctrl-C means what it means to a user, also where the run was started with it ignored, as shells do with `&`."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
