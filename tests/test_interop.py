@@ -147,6 +147,7 @@ def test_limpet_takes_over(restic_any: Restic, tree: Path, tmp_path: Path, versi
     assert ours.stored.data_blobs == 0
     assert ours.counts.files_unmodified == theirs["total_files_processed"]
     assert ours.counts.bytes_processed == theirs["total_bytes_processed"]
+    with reopened(place, level) as repository:
         first = node_at(repository, tree)
     with reopened(place, level) as repository:
         limpet.backup(repository, [tree], host=HOST)
