@@ -10,6 +10,7 @@ import click
 from limpet.cli.exits import EXIT_BROKEN_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, CommandExit
 from limpet.cli.group import CommandHelp, RootGroup, prepare
 from limpet.cli.json_output import encode_json
+from limpet.cli.screen import outlive_terminal
 from limpet.cli.session import Session
 from limpet.cli.signals import Interrupts
 from limpet.errors import HookError, LimpetError, LockedError
@@ -20,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     session = Session()
     Interrupts().install()
+    outlive_terminal()
     try:
         session.load_environment()
         exit_code = _run_with_hooks(session, arguments)

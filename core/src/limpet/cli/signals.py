@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -46,7 +47,8 @@ class Interrupts:
         self._last = signal.Signals(number)
         if self._received == 1:
             if not self._told:
-                os.write(2, f"\rsignal {signal.strsignal(number)} received, cleaning up\n".lower().encode())
+                with contextlib.suppress(OSError):  # nobody may be there to read it
+                    os.write(2, f"\rsignal {signal.strsignal(number)} received, cleaning up\n".lower().encode())
             self._told = True
             raise KeyboardInterrupt
         if self._received >= SIGNALS_BEFORE_ABANDONING:
