@@ -11,13 +11,29 @@ if TYPE_CHECKING:
     from limpet.contracts.source import Selection as Selection
     from limpet.library import (
         backup as backup,
+    )
+    from limpet.library import (
         check as check,
+    )
+    from limpet.library import (
         create_repository as create_repository,
+    )
+    from limpet.library import (
         list_files as list_files,
+    )
+    from limpet.library import (
         open_repository as open_repository,
+    )
+    from limpet.library import (
         read_chunks as read_chunks,
+    )
+    from limpet.library import (
         read_file as read_file,
+    )
+    from limpet.library import (
         restore as restore,
+    )
+    from limpet.library import (
         snapshots as snapshots,
     )
     from limpet.operations.restore import Overwrite as Overwrite
@@ -50,7 +66,7 @@ __all__ = ["__version__", *_HOMES]  # noqa: PLE0604  # strings all of them
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'limpet' has no attribute {name!r}")
-    from importlib import import_module
+    from importlib import import_module  # noqa: PLC0415  # costs time that a use of the version alone need not pay
 
     value = getattr(import_module(_HOMES[name]), name)
     globals()[name] = value

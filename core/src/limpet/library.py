@@ -134,9 +134,7 @@ def read_file(repository: Repository, path: str | bytes, snapshot: SnapshotName 
     return b"".join(read_chunks(repository, path, snapshot))
 
 
-def read_chunks(
-    repository: Repository, path: str | bytes, snapshot: SnapshotName = "latest"
-) -> Iterator[bytes]:
+def read_chunks(repository: Repository, path: str | bytes, snapshot: SnapshotName = "latest") -> Iterator[bytes]:
     """The content of one file, verified, in pieces of at most 8 MiB."""
     stored, subfolder = _snapshot(repository, snapshot)
     repository.load_index()
