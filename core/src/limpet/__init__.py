@@ -11,35 +11,17 @@ if TYPE_CHECKING:
     from limpet.contracts.source import Selection as Selection
     from limpet.library import (
         backup as backup,
-    )
-    from limpet.library import (
         check as check,
-    )
-    from limpet.library import (
         create_repository as create_repository,
-    )
-    from limpet.library import (
         list_files as list_files,
-    )
-    from limpet.library import (
         open_repository as open_repository,
-    )
-    from limpet.library import (
         read_chunks as read_chunks,
-    )
-    from limpet.library import (
         read_file as read_file,
-    )
-    from limpet.library import (
         restore as restore,
-    )
-    from limpet.library import (
         snapshots as snapshots,
     )
-    from limpet.operations.restore import Overwrite as Overwrite
-    from limpet.operations.restore import RestoreOptions as RestoreOptions
-    from limpet.repository.repository import Repository as Repository
-    from limpet.repository.repository import RepositorySettings as RepositorySettings
+    from limpet.operations.restore import Overwrite as Overwrite, RestoreOptions as RestoreOptions
+    from limpet.repository.repository import Repository as Repository, RepositorySettings as RepositorySettings
     from limpet.repository.snapshots import SnapshotFilter as SnapshotFilter
 
 _HOMES = {
