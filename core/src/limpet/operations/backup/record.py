@@ -26,7 +26,7 @@ def save_snapshot(repository: Repository, options: BackupOptions, result: Backup
     snapshot = Snapshot(
         time=Time(options.time_ns),
         tree=result.tree,
-        paths=sorted(set(result.paths)),
+        paths=list(result.paths),
         parent=None if parent is None else parent.id,
         hostname=options.hostname,
         username=_username(),

@@ -96,7 +96,7 @@ def _has_tag(folder: bytes, fd: int, name: bytes, header: bytes, warn: Warn) -> 
         return False
     if found != header:
         fault = "invalid" if len(found) == len(header) else "invalid (too short)"
-        warn(f"{fault} signature in exclusion tagfile {path}")
+        warn(f'{fault} signature in exclusion tagfile "{path}"')
         return False
     return True
 
