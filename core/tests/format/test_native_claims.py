@@ -16,6 +16,7 @@ from limpet.format import _claims_py, _native, _process_py
 Table: TypeAlias = _native.ClaimTable | _claims_py.ClaimTable
 BOTH: list[Callable[[], Table]] = [_native.ClaimTable, _claims_py.ClaimTable]
 FIRST_SEGMENT_SLOTS = 16 * 1024
+RACES = 20
 PROCESSES = 4
 
 
@@ -87,27 +88,34 @@ def test_growth_over_segments_forgets_nothing(make: Callable[[], Table], count: 
 @pytest.mark.parametrize(("make", "count"), [(_native.ClaimTable, 60_000), (_claims_py.ClaimTable, 3_000)])
 def test_of_racing_processes_exactly_one_gets_each_id(make: Callable[[], Table], count: int) -> None:
     """Two winners waste space; no winner loses the blob, and with it the file."""
-    table = make()
     chance = random.Random(1)
     ids = [chance.randbytes(32) for _ in range(count)]
+    for _ in range(RACES):
+        if _winners_of_race(make(), ids) >= 2:
+            return
+    pytest.fail("one process won all, every time: no race took place")
+
+
+def _winners_of_race(table: Table, ids: list[bytes]) -> int:
+    """How many processes have won some ids; on a busy machine the first may be through before the second begins."""
 
     def claim_all(process: int) -> bytes:
+        # Nearly the same order in each process, so that they meet at the same slots.
+        mine = sorted(range(len(ids)), key=lambda number: number + random.random() * 20)
+        won = bytearray(len(ids))
         table.claim(process.to_bytes(32, "big"))
         while len(table) < PROCESSES:
             time.sleep(0)  # all start together
-        # Nearly the same order in each process, so that they meet at the same slots.
-        mine = sorted(range(count), key=lambda number: number + random.random() * 20)
-        won = bytearray(count)
         for number in mine:
             won[number] = table.claim(ids[number])
         return bytes(won)
 
     children = [_fork(partial(claim_all, process)) for process in range(PROCESSES)]
     results = [_result(child) for child in children]
-    assert [sum(wins) for wins in zip(*results, strict=True)] == [1] * count
-    assert len(table) == PROCESSES + count
+    assert [sum(wins) for wins in zip(*results, strict=True)] == [1] * len(ids)
+    assert len(table) == PROCESSES + len(ids)
     assert not any(map(table.claim, ids))
-    assert sum(any(result) for result in results) >= 2, "one process won all: no race took place"
+    return sum(any(result) for result in results)
 
 
 def test_a_killed_process_blocks_nobody() -> None:
