@@ -46,8 +46,7 @@ def _interrupted_at_a_random_moment(scene: Scene, duration_s: float, restic: Res
     scene.judge(restic, snapshots=None)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-@pytest.mark.parametrize("to_all", [True, False])
+@pytest.mark.parametrize(("number", "to_all"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
 def test_packs_of_an_interrupted_run_are_used(
     scene: Scene, restic_new: Restic, number: signal.Signals, to_all: bool
 ) -> None:
@@ -91,8 +90,7 @@ def test_reading_commands_interrupted(scene: Scene, command: str) -> None:
     _assert_ends_cleanly(scene, running, may_be_done=True)
 
 
-@pytest.mark.parametrize("hangup", [True, False])
-@pytest.mark.parametrize("flags", [(), ("-vv",)])
+@pytest.mark.parametrize(("flags", "hangup"), [((), True), (("-vv",), False)])
 def test_closed_terminal(scene: Scene, restic_new: Restic, flags: tuple[str, ...], hangup: bool) -> None:
     """A backup begun over a connection that breaks goes on to its end, as restic's does."""
     ours, theirs = pty.openpty()
