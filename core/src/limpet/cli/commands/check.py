@@ -165,6 +165,11 @@ def _advice(result: CheckResult) -> list[str]:
     advice = []
     if result.has(FindingKind.INDEX):
         advice.append("\nThe repository index is damaged and must be repaired: run `restic repair index`.\n")
+    if result.has(FindingKind.PACK_MISSING):
+        advice.append(
+            "\nThe repository lacks pack files. What was only in them is lost; to go on without it run:\n\n"
+            "restic repair index\nrestic repair snapshots --forget\n"
+        )
     if packs := " ".join(result.broken_packs):
         advice.append(
             "\nThe repository contains damaged pack files. Keep a copy of the repository, then run:\n\n"

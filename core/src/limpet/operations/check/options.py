@@ -176,8 +176,8 @@ class CheckResult:
 
     @property
     def broken_packs(self) -> list[str]:
-        """Ids of packs that are lost or damaged."""
-        bad = {FindingKind.INDEX_DIFFERS, FindingKind.PACK_MISSING, FindingKind.PACK_SIZE, FindingKind.PACK_DATA}
+        """Ids of stored packs that are damaged."""
+        bad = {FindingKind.INDEX_DIFFERS, FindingKind.PACK_SIZE, FindingKind.PACK_DATA}
         return self._subjects(bad)
 
     @property
