@@ -62,12 +62,14 @@ def test_selectors(shelf: Shelf) -> None:
         find_snapshot(repository, "latest~3")
     with pytest.raises(NoSnapshotError, match=r"Hosts:\[nobody\]\): no snapshot found"):
         find_snapshot(repository, "latest", SnapshotFilter(hosts=["nobody"]))
-    for text, reason in {
+    reasons = {
         "": "multiple IDs",
         "nope": "no matching ID",
         "latest~": "no matching",
+        "latest~" + "9" * 5000: "no matching",  # more digits than Python turns into a number
         "0" * 64: "0" * 64,
-    }.items():
+    }
+    for text, reason in reasons.items():
         with pytest.raises(LimpetError, match=reason):
             find_snapshot(repository, text)
 

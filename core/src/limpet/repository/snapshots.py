@@ -19,7 +19,7 @@ from limpet.repository.repository import Repository
 OnError = Callable[[str, LimpetError], None]
 """Told what could not be read, and why; the others are still delivered."""
 
-LATEST = re.compile(r"latest(?:~(\d+))?")
+LATEST = re.compile(r"latest(?:~([0-9]{1,9}))?")
 
 
 class NoSnapshotError(RepositoryError):
