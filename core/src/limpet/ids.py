@@ -26,20 +26,11 @@ def is_hex_id(text: str) -> bool:
 
 def parse_storage_id(text: str) -> StorageId:
     """The id that 64 hex digits name; UsageError for anything else."""
-    return StorageId(_parse(text))
-
-
-def parse_blob_id(text: str) -> BlobId:
-    """The id that 64 hex digits name; UsageError for anything else."""
-    return BlobId(_parse(text))
+    if not is_hex_id(text):
+        raise UsageError(f"not an id (64 hex digits): {text!r}")
+    return StorageId(bytes.fromhex(text))
 
 
 def short(identifier: bytes) -> str:
     """The first 8 hex digits, as shown to people."""
     return identifier.hex()[:SHORT_HEX]
-
-
-def _parse(text: str) -> bytes:
-    if not is_hex_id(text):
-        raise UsageError(f"not an id (64 hex digits): {text!r}")
-    return bytes.fromhex(text)

@@ -102,7 +102,7 @@ def test_packs_are_as_their_headers_and_the_index_say(written: Written) -> None:
         assert pack_size_from(listed) == len(pack)
         for blob in listed:
             data = box.open(pack[blob.offset_bytes : blob.offset_bytes + blob.length_bytes])
-            if blob.is_compressed:
+            if blob.plain_length_bytes:
                 assert written.version == 2
                 data = decompressor.decompress(data, blob.plain_length_bytes)
             assert hashlib.sha256(data).digest() == blob.id

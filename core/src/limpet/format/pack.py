@@ -67,11 +67,6 @@ class PackedBlob:
     plain_length_bytes: int
 
     @property
-    def is_compressed(self) -> bool:
-        """Whether the sealed bytes are a zstd frame."""
-        return self.plain_length_bytes != 0
-
-    @property
     def data_length_bytes(self) -> int:
         """Length of the blob's plaintext."""
         return self.plain_length_bytes or self.length_bytes - SEAL_OVERHEAD

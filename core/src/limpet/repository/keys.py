@@ -36,14 +36,6 @@ class OpenedKey:
     keyfile: KeyFile
 
 
-@dataclass(frozen=True, slots=True)
-class StoredKey:
-    """A key file and the id it is stored under."""
-
-    key_id: StorageId
-    keyfile: KeyFile
-
-
 def create_key(
     backend: Backend,
     password: str,
@@ -128,7 +120,7 @@ def remove_key(backend: Backend, key_id: StorageId, *, current: StorageId) -> No
 
 
 def current_user() -> str:
-    """The name of the user who runs this process; empty where the system knows none."""
+    """The account's name, not what an environment variable says; empty where it has none, as in some containers."""
     try:
         return getpass.getuser() if pwd is None else pwd.getpwuid(os.getuid()).pw_name
     except (OSError, KeyError, ImportError):

@@ -14,6 +14,7 @@ from limpet.errors import BackendError, IntegrityError, MissingFileError
 from limpet.format.lockfile import LockFile, decode_lockfile
 from limpet.format.timestamps import NS_PER_S, Time, format_time
 from limpet.ids import StorageId, parse_storage_id, short
+from limpet.repository.keys import current_user
 
 STALE_AFTER_S = 30 * 60.0
 
@@ -42,7 +43,7 @@ def own_lock(exclusive: bool, now_ns: int) -> LockFile:
         time=Time(now_ns),
         exclusive=exclusive,
         hostname=socket.gethostname(),
-        username=_user_name(),
+        username=current_user(),
         pid=os.getpid(),
         uid=uid,
         gid=gid,
@@ -121,15 +122,3 @@ def _remove(repository: LockableRepository, lock_id: StorageId) -> int:
     except MissingFileError:
         return 0  # released, or removed by another, meanwhile
     return 1
-
-
-def _user_name() -> str:
-    """The account's name, not what an environment variable says; empty where it has none, as in some containers."""
-    if sys.platform == "win32":
-        return os.environ.get("USERNAME", "")
-    import pwd  # noqa: PLC0415  # not on Windows
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return ""

@@ -127,8 +127,6 @@ class Repository:
             config = decode_config(opener.box.open(sealed))
         except IntegrityError as error:
             raise IntegrityError(f"config is damaged: {error}") from error
-        if config.version not in VERSIONS:
-            raise RepositoryError(f"repository version {config.version} is not supported; this Limpet knows 1 and 2")
         return cls(backend, config, opened.master_key, opened.key_id, settings or RepositorySettings())
 
     def interrupt(self) -> None:
