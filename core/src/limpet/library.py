@@ -114,6 +114,7 @@ def backup(
             parent=parent,
             program_version=f"limpet {limpet.__version__}",
         )
+        repository.refresh_index(reporter)
         return run_backup(repository, sources, options, reporter)
 
 
@@ -125,7 +126,7 @@ def snapshots(repository: Repository, chosen: SnapshotFilter = NO_FILTER) -> lis
 def list_files(repository: Repository, snapshot: SnapshotName = "latest") -> Iterator[tuple[bytes, Node]]:
     """Path and node of everything in the snapshot, each folder before what is in it."""
     stored, subfolder = _snapshot(repository, snapshot)
-    repository.load_index()
+    repository.refresh_index()
     return walk(repository, tree_of(repository, stored, subfolder))
 
 
@@ -137,7 +138,7 @@ def read_file(repository: Repository, path: str | bytes, snapshot: SnapshotName 
 def read_chunks(repository: Repository, path: str | bytes, snapshot: SnapshotName = "latest") -> Iterator[bytes]:
     """The content of one file, verified, in pieces of at most 8 MiB."""
     stored, subfolder = _snapshot(repository, snapshot)
-    repository.load_index()
+    repository.refresh_index()
     found = find_node(repository, tree_of(repository, stored, subfolder), os.fsencode(path))
     if found.node is None or found.node.type is not NodeType.FILE:
         raise RepositoryError(f"{os.fsdecode(path)} is no file in the snapshot")
@@ -156,7 +157,7 @@ def restore(
     """Write the snapshot below the target folder; what cannot be restored is counted in `errors`."""
     with repository.lock():
         stored, subfolder = _snapshot(repository, snapshot)
-        repository.load_index(reporter)
+        repository.refresh_index(reporter)
         tree_id = tree_of(repository, stored, subfolder)
         return run_restore(repository, tree_id, Path(target), options, reporter)
 

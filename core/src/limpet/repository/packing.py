@@ -12,7 +12,7 @@ from functools import partial
 
 from limpet.contracts.backend import Content, FileKind, Handle
 from limpet.errors import LimpetError
-from limpet.format.indexfile import MAX_BLOBS, encode_index
+from limpet.format.indexfile import MAX_BLOBS
 from limpet.format.pack import BlobKind, PackedBlob
 from limpet.ids import StorageId
 from limpet.repository.repository import Repository
@@ -138,10 +138,8 @@ class PackStore:
         if not packs:
             return
         try:
-            self._repository.save_unpacked(FileKind.INDEX, encode_index(packs))
+            self._repository.save_index(packs)
         except LimpetError:
             with self._lock:  # for the next try: without an index the packs would be stored in vain
                 self._unindexed += packs
             raise
-        for pack_id, blobs in packs:
-            self._repository.index.add_pack(pack_id, blobs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -26,9 +26,10 @@ from limpet.format.chunker import random_polynomial
 from limpet.format.compression import Compressor, Decompressor, Level
 from limpet.format.config import Config, decode_config, encode_config
 from limpet.format.crypto import MasterKey
+from limpet.format.indexfile import encode_index
 from limpet.format.kdf import KdfParameters
 from limpet.format.node import Node
-from limpet.format.pack import BlobKind
+from limpet.format.pack import BlobKind, PackedBlob
 from limpet.format.tree import decode_tree, decode_tree_fields
 from limpet.format.unpacked import decode_unpacked, encode_unpacked
 from limpet.ids import BlobId, StorageId, parse_storage_id, short
@@ -71,7 +72,7 @@ class Repository:
         self.key_id = key_id
         self.settings = settings
         self.index = BlobIndex()
-        self._index_loaded = False
+        self._index_names: set[str] | None = None
         cached = _cached(backend, config, settings)
         freezer = find_freezer(cached)
         self.backend: Backend = cached if freezer is not None else FreezeBackend(cached)
@@ -196,14 +197,31 @@ class Repository:
 
         A damaged index file is reported, the others are used.
         """
-        if self._index_loaded:
-            return
-        reporter = reporter or SilentReporter()
+        if self._index_names is None:
+            self._load_index(self.index, reporter or SilentReporter())
+
+    def refresh_index(self, reporter: Reporter | None = None) -> None:
+        """Read the index files again if others have changed them since; nobody may be storing blobs meanwhile."""
+        names = {info.name for info in self.list_files(FileKind.INDEX)}
+        if names != self._index_names:
+            fresh = BlobIndex()
+            self._load_index(fresh, reporter or SilentReporter())
+            self.index.table = fresh.table
+
+    def save_index(self, packs: Sequence[tuple[StorageId, list[PackedBlob]]]) -> None:
+        """Store an index file for packs just written; their blobs are known from now on."""
+        file_id = self.save_unpacked(FileKind.INDEX, encode_index(packs))
+        if self._index_names is not None:
+            self._index_names.add(file_id.hex())
+        for pack_id, blobs in packs:
+            self.index.add_pack(pack_id, blobs)
+
+    def _load_index(self, index: BlobIndex, reporter: Reporter) -> None:
         for name, json in self.read_index_files():
             try:
                 if isinstance(json, LimpetError):
                     raise json
-                self.index.add_file(json)
+                index.add_file(json)
             except MissingFileError:
                 continue  # merged into another since it was listed
             except (IntegrityError, BackendError) as error:
@@ -215,7 +233,7 @@ class Repository:
         Whoever asks for them puts them into `index`: they count as loaded from then on.
         """
         names = [info.name for info in self.list_files(FileKind.INDEX)]
-        self._index_loaded = True
+        self._index_names = set(names)
         ahead = max(1, min(self.backend.properties.connections, len(names)))
         with ThreadPoolExecutor(ahead) as threads:
             reading: deque[tuple[str, Future[bytes | LimpetError]]] = deque()
