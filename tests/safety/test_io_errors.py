@@ -99,3 +99,24 @@ def test_repository_file_with_a_bad_sector(scene: Scene, restic_new: Restic, com
     assert "Input/output error" in ended.err
     assert "Traceback" not in ended.err
     scene.judge(restic_new, snapshots=2 if command == "backup" else 1)
+
+
+@pytest.mark.parametrize("name", ["large-0", "folder-3/file-3"])
+def test_restore_to_a_bad_sector(scene: Scene, name: str) -> None:
+    """What cannot be written must be named, and must not keep the rest from being restored."""
+    site, log, target = scene.site, scene.site.folder / "strace", scene.site.folder / "target"
+    (snapshot,) = site.files("snapshots")
+    (target / name).parent.mkdir(parents=True)
+    (target / name).touch()  # strace wants to know the path
+    fault = injected("write", "error=EIO", log=log, only=target / name)
+    ended = site.start("restore", f"{snapshot}:{scene.source}", "--target", target, prefix=fault).end()
+    assert injections(log), "nothing was injected"
+    assert ended.code == 1, ended.err
+    assert any(name in line and "Input/output error" in line for line in ended.err.splitlines()), ended.err
+    assert "Traceback" not in ended.err
+    restored = digests(target)
+    assert {path: digest for path, digest in scene.before.items() if path != name} == {
+        path: digest for path, digest in restored.items() if path != name
+    }
+    site.run("restore", f"{snapshot}:{scene.source}", "--target", target)
+    assert digests(target) == scene.before
