@@ -16,9 +16,13 @@ from functools import lru_cache
 NAME_ENCODING, NAME_ERRORS = "utf-8", "surrogateescape"
 """How `os.fsencode` turns names into bytes on every system that Limpet knows, inlined where it is hot."""
 
-_FOLDER_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
-_FILE_FLAGS = os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NONBLOCK", 0)
-_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+CLOSE_ON_EXEC = getattr(os, "O_CLOEXEC", 0)
+NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
+NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+"""Flags of `os.open`, 0 where a system has none such."""
+
+FOLDER_FLAGS = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | CLOSE_ON_EXEC
+_FILE_FLAGS = os.O_RDONLY | CLOSE_ON_EXEC | NO_WAIT
 _NO_ATIME = getattr(os, "O_NOATIME", 0)
 _SHORT_PATH_BYTES = 2048  # well below PATH_MAX everywhere
 _O_PATH = getattr(os, "O_PATH", 0)
@@ -33,17 +37,17 @@ def open_folder(path: bytes, *, dir_fd: int | None = None, follow: bool = True) 
 
     Without `follow`, a symlink in the last place is an error.
     """
-    last = 0 if follow else _NO_FOLLOW
+    last = 0 if follow else NO_FOLLOW
     if len(path) <= _SHORT_PATH_BYTES:
-        return _open_quietly(path, _FOLDER_FLAGS | last, dir_fd)
+        return _open_quietly(path, FOLDER_FLAGS | last, dir_fd)
     *heads, tail = split_path(path)
     folder_fd = dir_fd
     try:
         for head in heads:
-            previous, folder_fd = folder_fd, _open_quietly(head, _FOLDER_FLAGS, folder_fd)
+            previous, folder_fd = folder_fd, _open_quietly(head, FOLDER_FLAGS, folder_fd)
             if previous is not None and previous != dir_fd:
                 os.close(previous)
-        return _open_quietly(tail, _FOLDER_FLAGS | last, folder_fd)
+        return _open_quietly(tail, FOLDER_FLAGS | last, folder_fd)
     finally:
         if folder_fd is not None and folder_fd != dir_fd:
             os.close(folder_fd)
@@ -54,7 +58,7 @@ def open_file(name: bytes, *, dir_fd: int | None = None) -> int:
 
     The access time is left alone where allowed. The caller checks with `os.fstat` that it is what it expected.
     """
-    return _open_quietly(name, _FILE_FLAGS | _NO_FOLLOW, dir_fd)
+    return _open_quietly(name, _FILE_FLAGS | NO_FOLLOW, dir_fd)
 
 
 def split_path(path: bytes) -> list[bytes]:
@@ -216,7 +220,7 @@ def set_mode(name: bytes, permissions: int, *, dir_fd: int | None = None) -> Non
         os.chmod(name, permissions, dir_fd=dir_fd, follow_symlinks=os.chmod not in os.supports_follow_symlinks)
         return
     # Older Linux has no such call; the path of a descriptor leads to just the file that was opened.
-    fd = os.open(name, _O_PATH | _NO_FOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    fd = os.open(name, _O_PATH | NO_FOLLOW | CLOSE_ON_EXEC, dir_fd=dir_fd)
     try:
         if stat.S_ISLNK(os.fstat(fd).st_mode):
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), name)

@@ -278,8 +278,9 @@ class TestSignals:
                 assert child.pid is not None
                 os.kill(child.pid, signal.SIGKILL)
 
-        with pytest.raises(LimpetError, match="worker process died"):
+        with pytest.raises(LimpetError, match="worker process died"), scene.open().lock():
             scene.backup(StreamSource(200, reading))
+        assert scene.stored(FileKind.LOCK) == []
         assert scene.snapshots() == []
         until(lambda: not multiprocessing.active_children())
         assert scene.problems() == []
@@ -293,8 +294,9 @@ class TestSignals:
                 until(lambda: sum(kind is FileKind.PACK for kind, _ in saved(scene)) >= 2)
                 os.kill(os.getpid(), signal.SIGINT)
 
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt), scene.open().lock():
             scene.backup(StreamSource(400, reading))
+        assert scene.stored(FileKind.LOCK) == []
         assert scene.snapshots() == []
         assert scene.problems() == []
         stored = scene.stored(FileKind.PACK)

@@ -16,10 +16,6 @@ from limpet.format import Buffer
 from limpet.format.crypto import SEAL_OVERHEAD
 from limpet.ids import ID_SIZE, BlobId
 
-MIN_PACK_SIZE = 4 * 1024 * 1024
-DEFAULT_PACK_SIZE = 16 * 1024 * 1024
-MAX_PACK_SIZE = 128 * 1024 * 1024
-
 TRAILER_SIZE = 4
 ENTRY_SIZE = 1 + 4 + ID_SIZE  # type, length, id
 COMPRESSED_ENTRY_SIZE = ENTRY_SIZE + 4  # and the plain length

@@ -72,15 +72,6 @@ def load_entry_point(kind: PluginKind, entry_point: EntryPoint) -> type:
     return cast(type, plugin)
 
 
-def forget_installed() -> None:
-    """Look again for what is installed, after `sys.path` has changed."""
-    from stevedore.extension import ExtensionManager  # noqa: PLC0415
-
-    ExtensionManager.ENTRY_POINT_CACHE.clear()
-    entry_points.cache_clear()
-    load.cache_clear()
-
-
 def _import(kind: PluginKind, name: str) -> object:
     from stevedore.driver import DriverManager  # noqa: PLC0415
 

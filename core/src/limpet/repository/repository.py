@@ -172,7 +172,7 @@ class Repository:
                 raise IntegrityError(f"{handle} is damaged: its bytes do not have the hash that its name says")
         opener = self.opener()
         try:
-            return decode_unpacked(opener.box.open(stored), self._decompressor())
+            return decode_unpacked(opener.box.open(stored), Decompressor())
         except IntegrityError as error:
             raise IntegrityError(f"{handle} is damaged: {error}") from error
 
@@ -181,7 +181,7 @@ class Repository:
         plain = encode_unpacked(json, self.config.version, Compressor(self.settings.compression))
         sealed = self.opener().box.seal(plain)
         if self.settings.verify_before_upload:
-            again = decode_unpacked(self.opener().box.open(sealed), self._decompressor())
+            again = decode_unpacked(self.opener().box.open(sealed), Decompressor())
             if again != json:
                 raise IntegrityError(f"{kind.value}: sealed bytes do not open to what was written; is memory damaged?")
         file_id = StorageId(sha256(sealed).digest())
@@ -256,7 +256,8 @@ class Repository:
     def load_blob(self, kind: BlobKind, blob_id: BlobId) -> bytes:
         """The blob's verified plaintext, from the first of its places that is sound; each is tried twice.
 
-        RepositoryError if the index does not know it, IntegrityError if no copy of it is sound.
+        RepositoryError if the index does not know it, IntegrityError if no copy of it is sound, BackendError if the
+        storage did not let us know.
         """
         last_error: Exception | None = None
         places = self.index.find_all(kind, blob_id)
@@ -271,7 +272,10 @@ class Repository:
                 last_error = error
         if last_error is None:
             raise RepositoryError(f"{kind.word} blob {blob_id.hex()} is in no index; was a pack or an index lost?")
-        raise IntegrityError(f"{kind.word} blob {short(blob_id)} cannot be read: {last_error}") from last_error
+        text = f"{kind.word} blob {short(blob_id)} cannot be read: {last_error}"
+        if isinstance(last_error, BackendError) and not isinstance(last_error, MissingFileError):
+            raise BackendError(text, permanent=last_error.permanent) from last_error
+        raise IntegrityError(text) from last_error
 
     def load_tree(self, tree_id: BlobId) -> list[Node]:
         """The nodes of a tree."""
@@ -288,9 +292,6 @@ class Repository:
         except AttributeError:
             opener = self._local.opener = BlobOpener(self.key)
         return opener
-
-    def _decompressor(self) -> Decompressor:
-        return Decompressor()
 
     def _save_config(self) -> None:
         sealed = self.opener().box.seal(encode_config(self.config))

@@ -73,6 +73,8 @@ class TreeReader:
             start = max(0, min(location.offset_bytes, end - STRETCH_BYTES))
             handle = Handle(FileKind.PACK, location.pack_id.hex(), is_tree_pack=True)
             stretch = memoryview(self._backend().load(handle, start, end - start))
+            if len(stretch) > STRETCH_BYTES:
+                return stretch  # one huge tree, read for itself
             with self._lock:
                 self._stretches[location.pack_id] = start, stretch
                 self._stretches.move_to_end(location.pack_id)

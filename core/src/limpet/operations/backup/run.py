@@ -44,9 +44,9 @@ def backup(
     repository.load_index(reporter)
     started_ns = options.started_ns or time.time_ns()
     # Forks: before there is any thread.
-    saver = BlobSaver(repository, window_count=2 * options.read_concurrency + 2, window_size_bytes=WINDOW_SIZE)
-    walk = _Walk(repository, sources, options, reporter, saver)
+    saver = BlobSaver(repository, window_count=2 * options.read_concurrency + 1, window_size_bytes=WINDOW_SIZE)
     try:
+        walk = _Walk(repository, sources, options, reporter, saver)
         tree = walk.run()
         saver.flush()
         for source in sources:
@@ -174,7 +174,9 @@ class _Walk:
 
     def _take(self, found: Folder) -> None:
         """Take in one folder: its entries are compared, and read where they have changed."""
-        folder = self._expected.pop(found.path)
+        folder = self._expected.pop(found.path, None)
+        if folder is None:
+            raise SourceError(f"a source yields a folder that it has not announced: {os.fsdecode(found.path)}")
         old = self._open(folder, len(found.entries))
         for slot, entry in enumerate(found.entries):
             fields = old.get(entry.name)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from limpet import filesystem
 from limpet.errors import LimpetError
 from limpet.format.pack import BlobKind
 from limpet.format.tree import iter_tree_fields
@@ -139,7 +140,7 @@ def _open_target(target: Path, *, dry_run: bool) -> int:
                 folder.mkdir(NEW_FOLDER_MODE, exist_ok=True)
         elif not target.exists():
             return -1
-        return os.open(target, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return os.open(target, filesystem.FOLDER_FLAGS)
     except OSError as error:
         raise LimpetError(f"cannot create target directory: {target}: {error.strerror}") from error
 

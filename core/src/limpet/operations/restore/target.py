@@ -11,7 +11,9 @@ import os
 import stat
 from collections import OrderedDict
 
-FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+from limpet import filesystem
+
+FOLDER_FLAGS = filesystem.FOLDER_FLAGS | filesystem.NO_FOLLOW
 OPEN_FOLDERS = 128
 NEW_FOLDER_MODE = 0o700
 _FIRST_TRIES = 2

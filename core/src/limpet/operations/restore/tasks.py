@@ -13,6 +13,7 @@ from hashlib import sha256
 
 from limpet import filesystem
 from limpet.errors import IntegrityError
+from limpet.filesystem import CLOSE_ON_EXEC, NO_FOLLOW, NO_WAIT
 from limpet.format.compression import Decompressor
 from limpet.format.crypto import SEAL_OVERHEAD, Box, MasterKey
 from limpet.operations.restore.content import matching_blobs, write_at, write_sparsely_at
@@ -21,11 +22,11 @@ from limpet.operations.restore.record import Record, decode_record
 from limpet.operations.restore.target import Target, join
 from limpet.repository.workers import SharedBuffers
 
-CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-WRITE_FLAGS = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | CLOSE_ON_EXEC
+WRITE_FLAGS = os.O_WRONLY | NO_FOLLOW | NO_WAIT | CLOSE_ON_EXEC
 PRIVATE_MODE = 0o600
 SCRATCH_BYTES = 8 * 1024 * 1024
-READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+READ_FLAGS = os.O_RDONLY | NO_FOLLOW | NO_WAIT | CLOSE_ON_EXEC
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 Failure = tuple[int, str]

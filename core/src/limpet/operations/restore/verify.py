@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from limpet import filesystem
 from limpet.errors import IntegrityError, UsageError
 from limpet.format.filemode import NodeType
 from limpet.format.pack import BlobKind
@@ -17,7 +18,7 @@ from limpet.operations.restore.options import RestoreOptions, RestoreResult
 from limpet.operations.restore.record import Entry
 from limpet.operations.restore.regular import compare_portions
 from limpet.operations.restore.restorer import RestoreWorkers, load_tree
-from limpet.operations.restore.target import FOLDER_FLAGS, Target, join
+from limpet.operations.restore.target import Target, join
 from limpet.operations.restore.taskqueue import TaskQueue
 from limpet.operations.restore.traverse import Walk, WalkedFolder
 from limpet.progress import Progress, Reporter, SilentReporter
@@ -40,7 +41,7 @@ def verify_files(
     if result.errors or options.dry_run:
         raise UsageError("only a restore without errors can be verified")
     reporter = reporter or SilentReporter()
-    root_fd = os.open(target, FOLDER_FLAGS & ~os.O_NOFOLLOW)
+    root_fd = os.open(target, filesystem.FOLDER_FLAGS)
     try:
         make_state = partial(tasks.WorkerState, root_fd, os.fsencode(target), repository.key, MetadataPolicy())
         with RestoreWorkers(make_state, options.workers, 0) as workers:
