@@ -76,6 +76,16 @@ def test_interrupted_twice(scene: Scene, restic_new: Restic) -> None:
     scene.judge(restic_new)
 
 
+def test_interrupted_during_start_up(scene: Scene) -> None:
+    """Python ends itself by a signal if Ctrl-C comes while dataclasses are made: scripts look for 130."""
+    for number in range(15):
+        backup = scene.site.start("backup", "--dry-run", scene.source)
+        backup.wait_until(lambda backup=backup: catches_signals(backup), "signals are caught")  # type: ignore[misc]
+        time.sleep(number * 0.015)
+        backup.signal_group(signal.SIGINT)
+        _assert_ends_cleanly(scene, backup)
+
+
 @pytest.mark.parametrize("command", ["check", "restore"])
 def test_reading_commands_interrupted(scene: Scene, command: str) -> None:
     """Ctrl-C ends a check or a restore as soon, without a lock or workers left."""

@@ -99,6 +99,10 @@ def _help_command() -> click.Command:
 def _report(session: Session, error: BaseException) -> int:
     """Tell of the error as restic would, and give its exit code."""
     exit_code, message = _explain(error)
+    if exit_code == EXIT_INTERRUPTED:
+        # Python would end itself by SIGINT instead if the interrupt came through an exec of a text, as dataclasses do
+        # while modules are imported; the next one makes it forget that.
+        exec("")
     if session.options.debug and not isinstance(error, CommandExit | KeyboardInterrupt | click.Abort):
         import traceback  # noqa: PLC0415  # only wanted here
 
