@@ -77,7 +77,7 @@ class Repository:
         freezer = find_freezer(cached)
         self.backend: Backend = cached if freezer is not None else FreezeBackend(cached)
         self._local = threading.local()
-        self._trees = TreeReader(self.index, lambda: self.backend, self.opener, self.load_blob)
+        self.trees = TreeReader(self.index, lambda: self.backend, self.opener, self.load_blob)
 
     # -- life ---------------------------------------------------------------------------------------------------
 
@@ -279,11 +279,11 @@ class Repository:
 
     def load_tree(self, tree_id: BlobId) -> list[Node]:
         """The nodes of a tree."""
-        return decode_tree(self._trees.read(tree_id))
+        return decode_tree(self.trees.read(tree_id))
 
     def load_tree_fields(self, tree_id: BlobId) -> list[dict[str, Any]]:
         """The nodes of a tree as their JSON fields: for comparing many at little cost."""
-        return decode_tree_fields(self._trees.read(tree_id))
+        return decode_tree_fields(self.trees.read(tree_id))
 
     def opener(self) -> BlobOpener:
         """The calling thread's opener of sealed blobs."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -16,6 +16,7 @@ from limpet.ids import BlobId
 from limpet.repository.packing import PackStore, StoredCounts
 from limpet.repository.repository import Repository
 from limpet.repository.sealing import FinishedPack, FreePacks, Sealer, SealPlan, pack_buffer_size
+from limpet.repository.trees import SealedTree
 from limpet.repository.workers import SharedBuffers, Workers, can_fork, usable_cpus, worker_died
 
 P = ParamSpec("P")
@@ -106,6 +107,10 @@ class BlobSaver:
             self._store.save(pack)
         return tree_id
 
+    def open_trees(self, trees: Sequence[SealedTree]) -> Future[list[bytes | None]]:
+        """Have a worker open stored trees; see `TreeReader.open_ahead`."""
+        return self._workers.submit(_open_trees, trees)
+
     def check(self) -> None:
         """Raise what went wrong in the background, if anything did."""
         self._store.check()
@@ -133,6 +138,10 @@ class BlobSaver:
             return False
         self._new_trees.add(tree_id)
         return True
+
+
+def _open_trees(sealer: Sealer, trees: Sequence[SealedTree]) -> list[bytes | None]:
+    return [sealer.open(tree.sealed, tree.tree_id, tree.plain_length_bytes) for tree in trees]
 
 
 def _run(

@@ -52,6 +52,31 @@ class Comparer:
         except (KeyError, TypeError, ValueError) as error:
             return {}, IntegrityError(f"tree {tree_id.hex()} is damaged: {error!r}")
 
+    def same_file(self, status: StatLike, old: Fields) -> list[BlobId] | None:
+        """The chunks of a regular file whose node would be written as it is in the parent; None for any other.
+
+        What `is_unchanged`, `content` and `same_metadata` say together, in one piece: asked for every file.
+        """
+        get = old.get
+        links = status.st_nlink
+        mtime = get("mtime")
+        if (
+            get("inode") != status.st_ino
+            or mtime != local_time(status.st_mtime_ns)
+            or get("ctime") != local_time(status.st_ctime_ns)
+            or get("atime") != mtime
+            or get("size", 0) != status.st_size
+            or get("links") != links
+            or get("device_id", 0) != (status.st_dev if links > 1 else 0)
+            or get("type") != "file"
+            or self._with_atime
+            or not self._check_ctime
+            or (get("mode", 0), get("uid"), get("gid"), get("user", ""), get("group", ""))
+            != _mode_and_owner(status.st_mode, status.st_uid, status.st_gid)
+        ):
+            return None
+        return self.content(old)
+
     def is_unchanged(self, status: StatLike, old: Fields) -> bool:
         """Whether the file's content is the parent's, as far as its status tells."""
         get = old.get

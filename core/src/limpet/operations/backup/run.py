@@ -45,6 +45,7 @@ def backup(
     started_ns = options.started_ns or time.time_ns()
     # Forks: before there is any thread.
     saver = BlobSaver(repository, window_count=2 * options.read_concurrency + 1, window_size_bytes=WINDOW_SIZE)
+    repository.trees.open_ahead = saver.open_trees
     try:
         walk = _Walk(repository, sources, options, reporter, saver)
         tree = walk.run()
@@ -62,6 +63,7 @@ def backup(
         saver.abandon()
         raise
     finally:
+        repository.trees.open_ahead = None
         reporter.end()
     saver.close()
     return result
@@ -178,8 +180,7 @@ class _Walk:
         if folder is None:
             raise SourceError(f"a source yields a folder that it has not announced: {os.fsdecode(found.path)}")
         old = self._open(folder, len(found.entries))
-        for slot, entry in enumerate(found.entries):
-            fields = old.get(entry.name)
+        for slot, entry, fields in self.entries.take_over_unchanged(folder, found, old):
             if stat_modes.S_ISDIR(entry.stat.st_mode):
                 self._expect(folder, slot, entry, found.open_path, fields)
             else:
