@@ -22,8 +22,8 @@ from limpet.repository.workers import SharedBuffers, Workers, can_fork, usable_c
 P = ParamSpec("P")
 R = TypeVar("R")
 
-SPARE_PACKS = 2
-"""Pack buffers beyond one a worker: these are on their way to the storage."""
+SPARE_PACKS = 1
+"""Pack buffers beyond one a worker, for a pack on its way to the storage; a second bought no time, only memory."""
 TREE_PACKS = 2
 """Pack buffers for trees: one that is filled and one on its way."""
 
