@@ -122,6 +122,11 @@ class Workers(Generic[S]):
         children = getattr(self._executor, "_processes", None) or {}
         for child in list(children.values()):
             child.kill()
+        tasks = getattr(self._executor, "_call_queue", None)
+        if tasks is not None:
+            # A large task may be on its way into the pipe. Without a reader its writer gets an error; before Python
+            # 3.11.5 it would wait for ever, and the interpreter for it (python issue 94777).
+            tasks._reader.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def __enter__(self) -> Self:
