@@ -161,33 +161,37 @@ class LocalBackend(Backend):
         return (0o770, 0o440) if for_group else (0o700, 0o400)
 
     def _save(self, path: str, content: Content) -> None:
-        descriptor, temporary = self._open_temporary(path)
-        try:
-            try:
-                system.write_all(descriptor, content.data.cast("B"))
-                system.make_read_only(descriptor, self._modes[1])
-                system.sync_file(descriptor)
-            finally:
-                os.close(descriptor)
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-        system.sync_folder(os.path.dirname(path))
-
-    def _open_temporary(self, path: str) -> tuple[int, str]:
-        """A new file beside `path` and its name; folders that went missing are made, but never the root."""
         while True:
+            # Its name is known before it is there: Ctrl-C in between leaves nothing behind.
             temporary = f"{path}{TEMPORARY_MARK}{os.urandom(8).hex()}"
             try:
-                return system.open_new(temporary), temporary
+                self._write_new(temporary, content)
+                os.replace(temporary, path)
+                break
             except FileExistsError:
                 continue
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    os.unlink(temporary)
+                raise
+        system.sync_folder(os.path.dirname(path))
+
+    def _write_new(self, path: str, content: Content) -> None:
+        """The content in a new file, durably; folders that went missing are made, but never the root."""
+        while True:
+            try:
+                descriptor = system.open_new(path)
+                break
             except FileNotFoundError:
                 folder = os.path.dirname(path)
                 if folder == self.root or not self._make_missing(folder):
                     raise
+        try:
+            system.write_all(descriptor, content.data.cast("B"))
+            system.make_read_only(descriptor, self._modes[1])
+            system.sync_file(descriptor)
+        finally:
+            os.close(descriptor)
 
     def _make_missing(self, folder: str) -> bool:
         """Make the folder below the root, and those between; False if it was there after all.
