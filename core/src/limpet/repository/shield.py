@@ -32,7 +32,7 @@ def shielded(work: Callable[[], object], *, limit_s: float = math.inf, grace_s: 
 
     thread = threading.Thread(target=run, name="limpet-shielded", daemon=True)
     deadline = time.monotonic() + limit_s
-    with _HeldSignals() as held:
+    with HeldSignals() as held:
         thread.start()
         while thread.is_alive() and (left_s := deadline - time.monotonic()) > 0:
             thread.join(min(left_s, POLL_S))  # returns at once when the work is done
@@ -44,14 +44,19 @@ def shielded(work: Callable[[], object], *, limit_s: float = math.inf, grace_s: 
     return not thread.is_alive()
 
 
-class _HeldSignals:
-    """Holds back the signals that Python code has a handler for, and hands them over at the end. Main thread only."""
+class HeldSignals:
+    """Holds back the signals that Python code has a handler for, and hands them over at the end.
+
+    Only the main thread gets any: in others it does nothing.
+    """
 
     def __init__(self) -> None:
         self.came: list[int] = []
         self._handlers: dict[int, Callable[[int, FrameType | None], object]] = {}
 
-    def __enter__(self) -> _HeldSignals:
+    def __enter__(self) -> HeldSignals:
+        if threading.current_thread() is not threading.main_thread():
+            return self
         for number in (signal.SIGINT, signal.SIGTERM):
             handler = signal.getsignal(number)
             if callable(handler):

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 from limpet.errors import LimpetError
+from limpet.repository.shield import HeldSignals
 
 S = TypeVar("S")
 P = ParamSpec("P")
@@ -92,9 +93,11 @@ class Workers(Generic[S]):
             self._executor = ThreadPoolExecutor(
                 self.count, "limpet-worker", initializer=_start_worker, initargs=(make_state, barrier)
             )
-        # The first task forks all workers: now, before the caller starts threads of its own.
+        # The first task forks all workers: now, before the caller starts threads of its own. Ctrl-C waits for it: an
+        # executor with workers and no thread that ends them would hold the interpreter at its exit.
         try:
-            self._executor.submit(_nothing).result()
+            with HeldSignals():
+                self._executor.submit(_nothing).result()
         except BrokenExecutor as error:
             raise worker_died() from error
 
@@ -124,9 +127,9 @@ class Workers(Generic[S]):
             child.kill()
         tasks = getattr(self._executor, "_call_queue", None)
         if tasks is not None:
-            # A large task may be on its way into the pipe. Without a reader its writer gets an error; before Python
-            # 3.11.5 it would wait for ever, and the interpreter for it (python issue 94777).
-            tasks._reader.close()
+            # A large task may be on its way into a pipe that nobody will read: nobody waits for that either. Before
+            # Python 3.11.5 the interpreter would, for ever (python issue 94777).
+            tasks.cancel_join_thread()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def __enter__(self) -> Self:
