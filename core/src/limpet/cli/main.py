@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn
 
 import click
 
@@ -143,5 +144,17 @@ def _end_on_broken_pipe() -> int:
     return EXIT_BROKEN_PIPE
 
 
+def run() -> NoReturn:
+    """The installed script: ends the process with the exit code of `main`."""
+    exit_code = main()
+    if exit_code == EXIT_INTERRUPTED:
+        # All is cleaned up. Python's own end would wait for threads that still hang in a call, and might turn a second
+        # Ctrl-C into a death by signal, where scripts look for 130.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(exit_code)
+    sys.exit(exit_code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    run()
