@@ -130,11 +130,6 @@ class Workers(Generic[S]):
             # A large task may be on its way into a pipe that nobody will read: nobody waits for that either. Before
             # Python 3.11.5 the interpreter would, for ever (python issue 94777).
             tasks.cancel_join_thread()
-        results = getattr(self._executor, "_result_queue", None)
-        if results is not None:
-            # A worker may have died with half a result in the pipe. Its reader waits for the rest for as long as
-            # anybody can write, and the last who can is this process.
-            results._writer.close()
         self._executor.shutdown(wait=False, cancel_futures=True)
 
     def __enter__(self) -> Self:
