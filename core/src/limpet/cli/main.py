@@ -18,7 +18,7 @@ from limpet.errors import HookError, LimpetError, LockedError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; the exit code. The installed script hands it to `sys.exit`."""
+    """Run the command line; the exit code. `run` ends the process with it."""
     arguments = sys.argv[1:] if arguments is None else arguments
     session = Session()
     Interrupts().install()
