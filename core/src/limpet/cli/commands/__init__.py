@@ -13,6 +13,7 @@ COMMANDS = {
     "list": "List objects in the repository",
     "ls": "List files in a snapshot",
     "plugin": "List and describe the installed plugins",
+    "repair": "Repair the repository",
     "restore": "Extract the data from a snapshot",
     "snapshots": "List all snapshots",
     "unlock": "Remove locks other processes created",
