@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from enum import Enum
 
 from limpet.errors import RepositoryError
@@ -120,8 +121,14 @@ def _write_zip(pieces: Iterator[Entry | bytes], out: Writable) -> None:
             content.close()
         archive.close()
     except BaseException:
-        # Else zipfile would end the archive when it is collected, and what is cut would look whole.
+        # zipfile would end the archive when it is collected, and what is cut would look whole; or it would complain
+        # of the entry that is still open, depending on which of the two is collected first. So both end here, unheard.
         sink.out = None
+        with suppress(Exception):
+            if content is not None:
+                content.close()
+        with suppress(Exception):
+            archive.close()
         raise
 
 
