@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import re
 import signal
@@ -64,6 +65,15 @@ class Running:
         """Send the signal to the command alone, not to its workers."""
         self.process.send_signal(number)
 
+    def interrupt_traced(self) -> None:
+        """Ctrl-C for a command below strace, to its main thread.
+
+        The kernel gives a signal for the process to another thread while strace holds the main one; that one, once it
+        waits for a lock, would never learn of it. Without a tracer the main thread always comes first.
+        """
+        (traced,) = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+        assert ctypes.CDLL(None).tgkill(int(traced), int(traced), signal.SIGINT) == 0
+
     def wait_until(self, condition: Callable[[], bool], what: str, limit_s: float = TIMEOUT_S) -> None:
         """Wait for the condition while the command runs; AssertionError if it ends before, or too much time goes."""
         deadline = time.monotonic() + limit_s
@@ -79,8 +89,9 @@ class Running:
         try:
             out, err = self.process.communicate(timeout=limit_s)
         except subprocess.TimeoutExpired:
+            stacks = self._stacks()
             self.close()
-            raise AssertionError(f"still running after {limit_s} s") from None
+            raise AssertionError(f"still running after {limit_s} s; where:\n{stacks}") from None
         return Ended(self.process.returncode, (out or b"").decode(errors="replace"), err.decode(errors="replace"))
 
     def survivors(self) -> list[str]:
@@ -94,6 +105,17 @@ class Running:
         while survivors := self.survivors():
             assert time.monotonic() < deadline, f"still there: {survivors}"
             time.sleep(0.02)
+
+    def _stacks(self) -> str:
+        """What the command said so far, and where each thread of each process hangs: Python tells it when aborted."""
+        for line in self.survivors():
+            if "strace" not in line:
+                os.kill(int(line.split()[0]), signal.SIGABRT)
+        try:
+            _out, err = self.process.communicate(timeout=5)
+        except subprocess.TimeoutExpired:
+            return "no answer"
+        return err.decode(errors="replace")
 
     def close(self) -> None:
         """Kill what is left of the session."""
@@ -149,6 +171,7 @@ class Site:
             "LIMPET_REPOSITORY": str(self.repository),
             "LIMPET_PASSWORD": PASSWORD,
             "LIMPET_CACHE_DIR": str(self.cache),
+            "PYTHONFAULTHANDLER": "1",
             **self.variables,
         }
 

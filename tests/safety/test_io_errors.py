@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 
 import pytest
@@ -67,7 +66,7 @@ def test_a_storage_that_fails_on_and_on(scene: Scene, restic_new: Restic, call: 
     prefix = injected(call, "error=EIO:when=3+", log=log)
     backup = scene.site.start(*SMALL_PACKS, *ONE_CONNECTION, "--no-cache", "backup", scene.source, prefix=prefix)
     backup.wait_until(lambda: injections(log) > 1, "the storage fails")
-    backup.signal_group(signal.SIGINT)
+    backup.interrupt_traced()
     ended = backup.end(limit_s=20)
     assert ended.code == 130, ended.err
     assert f"{scene.site.repository}/data/" in ended.err
