@@ -24,6 +24,8 @@ class Progress:
     errors: int = 0
     current: dict[str, None] = field(default_factory=dict)
     """Items in work, oldest first."""
+    is_counter: bool = False
+    """Counts things that `operation` names (`packs copied`); the last count is a result, and stays to be seen."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from limpet.cli.items import SCAN_FINISHED, item_document, item_line
 from limpet.cli.json_output import encode_json
 from limpet.cli.options import GlobalOptions
 from limpet.cli.rate import RateEstimator
-from limpet.cli.status import status_document, status_line
+from limpet.cli.status import counter_line, status_document, status_line
 from limpet.cli.terminal import Terminal
 from limpet.cli.ticker import Ticker, update_interval_s
 from limpet.progress import ItemEvent, Progress, Reporter
@@ -78,6 +78,13 @@ class _Running:
 
 class TextReporter(_Running):
     """Lines as restic writes them, and a progress display on a terminal."""
+
+    def end(self) -> None:
+        """Stop showing progress; the last state of a counter is printed. Idempotent."""
+        is_counted = self._display is not None and self.progress.is_counter
+        super().end()
+        if is_counted:
+            self.terminal.print(counter_line(self.progress, self.elapsed_s))
 
     @property
     def wants_items(self) -> bool:

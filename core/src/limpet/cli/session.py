@@ -77,6 +77,13 @@ class Session:
             self._closing.callback(self._reporter.end)
         return self._reporter
 
+    def speak_text(self) -> None:
+        """For commands that know no JSON: as in restic they report in text, whatever --json says."""
+        from limpet.cli.render import TextReporter  # noqa: PLC0415  # see `reporter`
+
+        self._reporter = TextReporter(self.terminal, self.options.verbosity)
+        self._closing.callback(self._reporter.end)
+
     def print(self, text: str) -> None:
         """A result: shown even with --quiet."""
         self.terminal.print(text)
