@@ -42,6 +42,7 @@ def make_plan(level: Level = Level.AUTO, *, compress: bool = True, verify: bool 
         windows=SharedBuffers(1, 4096),
         packs=packs,
         free_packs=free,
+        source_key=KEY,
     )
 
 

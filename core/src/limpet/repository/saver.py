@@ -10,6 +10,7 @@ from dataclasses import replace
 from multiprocessing import get_context
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
+from limpet.format.crypto import MasterKey
 from limpet.format.native import ClaimTable
 from limpet.format.pack import BlobKind
 from limpet.ids import BlobId
@@ -31,10 +32,18 @@ TREE_PACKS = 2
 class BlobSaver:
     """Stores blobs of one run. Tasks run in workers with a `Sealer`; trees are sealed by the calling thread.
 
-    Made before any thread of the caller's, for it forks.
+    Made before any thread of the caller's, for it forks. With `source_key` the stored blobs that it opens are another
+    repository's.
     """
 
-    def __init__(self, repository: Repository, *, window_count: int = 0, window_size_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        *,
+        window_count: int = 0,
+        window_size_bytes: int = 0,
+        source_key: MasterKey | None = None,
+    ) -> None:
         count = usable_cpus()
         settings = repository.settings
         data_packs = count + SPARE_PACKS
@@ -55,6 +64,7 @@ class BlobSaver:
             windows=self.windows,
             packs=packs,
             free_packs=free_packs,
+            source_key=source_key or repository.key,
         )
         claims = ClaimTable()
         self._workers = Workers(lambda: Sealer(plan, BlobKind.DATA, claims.claim), count)

@@ -62,9 +62,11 @@ class SealPlan:
     pack_size_bytes: int
     index: BlobIndex
     windows: SharedBuffers
-    """Buffers with file content that the parent has read."""
+    """Buffers with file content, or with stored blobs, that the parent has read."""
     packs: SharedBuffers
     free_packs: FreePacks
+    source_key: MasterKey
+    """What opens stored blobs: the same key, or that of the repository they are copied from."""
 
 
 Place = tuple[BlobId, int, int, int]
@@ -108,6 +110,9 @@ class Sealer:
         self._compressor = Compressor(plan.level)
         self._box = Box(plan.key)
         self._opener = BlobOpener(plan.key)
+        self._source = BlobOpener(plan.source_key)
+        # Recompressing gives other bytes for the same content: only for another level than the usual one.
+        self._keeps_frames = self._compresses and plan.level is Level.AUTO
         self._buffer: int | bytearray | None = None
         self._view = memoryview(b"")
         self._position = 0
@@ -122,14 +127,36 @@ class Sealer:
             self._append(blob_id, data)
         return BlobId(blob_id)
 
+    def reseal(self, sealed: Buffer, blob_id: BlobId, plain_length_bytes: int) -> bool:
+        """Put a stored blob into the open pack, whether or not it is known; False if it is damaged.
+
+        It is compressed anew only where it has to be. IntegrityError as `store`.
+        """
+        stored_length_bytes = plain_length_bytes
+        try:
+            content = self._source.box.open(sealed)
+            if not self._keeps_frames:
+                content, plain_length_bytes = self._source.plaintext(content, plain_length_bytes), 0
+            if not self._plan.verify:  # else the id is compared when the seal is opened again
+                self._source.verified(content, blob_id, plain_length_bytes)
+        except IntegrityError:
+            return False
+        try:
+            self._append(blob_id, content, plain_length_bytes)
+        except IntegrityError:
+            if self.open(sealed, blob_id, stored_length_bytes) is None:
+                return False
+            raise
+        return True
+
     def window(self, number: int) -> memoryview:
-        """A buffer with file content that the parent has read."""
+        """A buffer with what the parent has read."""
         return self._plan.windows.view(number)
 
-    def open(self, sealed: bytes, blob_id: BlobId, plain_length_bytes: int) -> bytes | None:
+    def open(self, sealed: Buffer, blob_id: BlobId, plain_length_bytes: int) -> bytes | None:
         """A stored blob's plaintext; None if it is damaged."""
         try:
-            return self._opener.open(sealed, blob_id, plain_length_bytes)
+            return self._source.open(sealed, blob_id, plain_length_bytes)
         except IntegrityError:
             return None
 
@@ -165,15 +192,14 @@ class Sealer:
         """Bytes of the pack if it were finished now."""
         return self._position + len(self._places) * COMPRESSED_ENTRY_SIZE + HEADER_OVERHEAD
 
-    def _append(self, blob_id: bytes, data: Buffer) -> None:
+    def _append(self, blob_id: bytes, content: Buffer, plain_length: int = 0) -> None:
+        """Seal the blob; `content` is its plaintext, or with a plain length that compressed."""
         if self._buffer is None:
             self._buffer = self._plan.free_packs.get()
             self._view = self._plan.packs.view(self._buffer)
-        plain_length = 0
-        content = data
-        if self._compresses and len(data):  # a plain length of 0 stands for a blob that is not compressed
-            content = self._compressor.compress(data)
-            plain_length = len(data)
+        size = plain_length or len(content)
+        if self._compresses and not plain_length and size:  # a plain length of 0 stands for one not compressed
+            content, plain_length = self._compressor.compress(content), size
         start = self._position
         room = self._size + COMPRESSED_ENTRY_SIZE + SEAL_OVERHEAD + len(content)
         if room > len(self._view):
@@ -183,7 +209,7 @@ class Sealer:
             self._verify(self._view[start : start + length], BlobId(blob_id), plain_length)
         self._places.append((BlobId(blob_id), start, length, plain_length))
         self._position = start + length
-        self.added_bytes += len(data)
+        self.added_bytes += size
         self.stored_bytes += length
 
     def _outgrow(self, size_bytes: int) -> None:

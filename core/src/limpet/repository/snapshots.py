@@ -60,7 +60,7 @@ class SnapshotFilter:
         """Whether the snapshot passes."""
         return (
             (not self.hosts or snapshot.hostname in self.hosts)
-            and (not self.tags or any(_has_tags(snapshot, group) for group in self.tags))
+            and (not self.tags or any(has_tags(snapshot, group) for group in self.tags))
             and set(self.paths) <= set(snapshot.paths)
         )
 
@@ -280,7 +280,7 @@ def _steps_back(name: str) -> int | None:
     return None if match is None else int(match[1] or 0)
 
 
-def _has_tags(snapshot: Snapshot, group: Sequence[str]) -> bool:
+def has_tags(snapshot: Snapshot, group: Sequence[str]) -> bool:
     # As restic: an empty tag fits a snapshot without tags, and then the rest of the group is not looked at.
     for tag in group:
         if tag == "" and not snapshot.tags:
