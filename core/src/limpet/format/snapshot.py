@@ -1,17 +1,18 @@
 """A snapshot: what was backed up, when and by whom, and the tree that holds it.
 
-Source: FORMAT.md for the fields and their order. What Limpet does not know (rustic writes several fields of
-its own) is kept in `extra` and written back after the known fields.
+Source: FORMAT.md for the fields and their order; rustic's `SnapshotFile` for `description` and `delete`. What Limpet
+does not know (rustic writes several fields of its own) is kept in `extra` and written back after the known fields.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from limpet.errors import IntegrityError
 from limpet.format import Buffer
 from limpet.format import fields as read
 from limpet.format.gojson import JsonValue, json_value
-from limpet.format.timestamps import ZERO_TIME, Time, format_time
+from limpet.format.timestamps import ZERO_TIME, Time, format_time, parse_time
 from limpet.ids import BlobId, StorageId
 
 
@@ -36,9 +37,23 @@ class SnapshotSummary:
     extra: dict[str, JsonValue] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Protection:
+    """A snapshot is not to be removed before `until`; None for never at all. rustic's `delete`."""
+
+    until: Time | None = None
+
+    def holds_at(self, now_ns: int) -> bool:
+        """Whether the snapshot must stay, at an instant in nanoseconds since 1970."""
+        return self.until is None or now_ns <= self.until.ns
+
+
 @dataclass(slots=True)
 class Snapshot:
-    """One snapshot. `tree` is None only in what a broken writer left; `original` names what a rewrite replaced."""
+    """One snapshot. `tree` is None only in what a broken writer left; `original` names what a rewrite replaced.
+
+    `description` and `protection` are rustic's: restic leaves them out when it rewrites the snapshot (tag, rewrite).
+    """
 
     time: Time
     tree: BlobId | None
@@ -53,6 +68,8 @@ class Snapshot:
     original: StorageId | None = None
     program_version: str = ""
     summary: SnapshotSummary | None = None
+    description: str = ""
+    protection: Protection | None = None
     extra: dict[str, JsonValue] = field(default_factory=dict)
 
 
@@ -84,6 +101,8 @@ def encode_snapshot(snapshot: Snapshot) -> bytes:
         "original": None if snapshot.original is None else snapshot.original.hex(),
         "program_version": snapshot.program_version,
         "summary": None if snapshot.summary is None else _summary_fields(snapshot.summary),
+        "description": snapshot.description,
+        "delete": None if snapshot.protection is None else _protection_field(snapshot.protection),
     }
     fields |= {key: value for key, value in optional.items() if value}
     return json_value(fields | snapshot.extra)
@@ -98,11 +117,16 @@ def _summary_fields(summary: SnapshotSummary) -> dict[str, JsonValue]:
     return fields | summary.extra
 
 
+def _protection_field(protection: Protection) -> JsonValue:
+    return "Never" if protection.until is None else {"After": format_time(*protection.until)}
+
+
 def decode_snapshot(json: Buffer) -> Snapshot:
     """The snapshot from its JSON; IntegrityError for anything that is none."""
     fields = read.decode_object(json, "a snapshot")
     tree, parent, original = (read.identifier(fields, key) for key in ("tree", "parent", "original"))
     summary = fields.get("summary")
+    extra: dict[str, JsonValue] = {key: value for key, value in fields.items() if key not in _KNOWN}
     return Snapshot(
         time=read.time(fields, "time"),
         tree=None if tree is None else BlobId(tree),
@@ -117,8 +141,36 @@ def decode_snapshot(json: Buffer) -> Snapshot:
         original=None if original is None else StorageId(original),
         program_version=read.string(fields, "program_version"),
         summary=None if summary is None else _decode_summary(read.as_object(summary, "the summary of a snapshot")),
-        extra={key: value for key, value in fields.items() if key not in _KNOWN},
+        description=_take_description(extra),
+        protection=_take_protection(extra),
+        extra=extra,
     )
+
+
+def _take_description(extra: dict[str, JsonValue]) -> str:
+    """The description, no longer in `extra`; what is none stays there, for restic reads such a snapshot, too."""
+    value = extra.get("description")
+    if not isinstance(value, str) or not value:
+        return ""
+    del extra["description"]
+    return value
+
+
+def _take_protection(extra: dict[str, JsonValue]) -> Protection | None:
+    """The protection, no longer in `extra`. One that we do not understand stays there, and protects for ever."""
+    value = extra.get("delete")
+    if value is None or value == "NotSet":
+        return None
+    if value == "Never":
+        del extra["delete"]
+    elif isinstance(value, dict) and isinstance(after := value.get("After"), str):
+        try:
+            until = parse_time(after)
+        except IntegrityError:
+            return Protection()
+        del extra["delete"]
+        return Protection(until)
+    return Protection()
 
 
 def _decode_summary(fields: read.Fields) -> SnapshotSummary:

@@ -83,7 +83,7 @@ def format_second(second: int, offset_at: OffsetLookup) -> tuple[str, str]:
     """Date with time, and zone, of a whole second in the zone that `offset_at` describes."""
     offset_s = offset_at(second)
     days, of_day = divmod(second + offset_s, _DAY_S)
-    year, month, day = _date_from_days(days)
+    year, month, day = date_from_days(days)
     if not 0 <= year <= 9999:
         return format_second(_with_year(0 if year < 0 else 9999, month, day, of_day, offset_at), offset_at)
     hour, rest = divmod(of_day, 3600)
@@ -100,13 +100,45 @@ def _zone_text(offset_s: int) -> str:
 
 
 def _with_year(year: int, month: int, day: int, of_day: int, offset_at: OffsetLookup) -> int:
-    """The instant with the same wall clock in another year, found as Go's `time.Date` finds it."""
-    wall = _days_from_date(year, month, day) * _DAY_S + of_day
+    """The instant with the same wall clock in another year."""
+    return instant_of(days_from_date(year, month, day), of_day, offset_at)
+
+
+def instant_of(days: int, of_day: int, offset_at: OffsetLookup) -> int:
+    """Seconds since 1970 UTC at a wall clock, found as Go's `time.Date` finds it.
+
+    The wall clock is days since 1970-01-01 and seconds of that day. One that daylight saving time leaves out is taken
+    with the offset before or after the gap, one that comes twice for either.
+    """
+    wall = days * _DAY_S + of_day
     guess = offset_at(wall)
     return wall - offset_at(wall - guess) if guess else wall
 
 
-def _date_from_days(days: int) -> tuple[int, int, int]:
+def add_date(moment: Time, *, years: int = 0, months: int = 0, days: int = 0) -> Time:
+    """The same time of day some years, months and days later, as Go's `Time.AddDate`: 31 April is 1 May.
+
+    Go takes a time that was read with the local zone's offset for a local one, and so does this: the wall clock stays
+    the same over a change of daylight saving time.
+    """
+    second, fraction_ns = divmod(moment.ns, NS_PER_S)
+    offset_s = local_offset(second) if moment.offset_s is None else moment.offset_s
+    is_local = moment.offset_s is None or (offset_s != 0 and local_offset(second) == offset_s)
+    day_number, of_day = divmod(second + offset_s, _DAY_S)
+    year, month, day = date_from_days(day_number)
+    more_years, month = divmod(month - 1 + months, 12)
+    first = days_from_date(year + years + more_years, month + 1, 1)
+    moved = instant_of(first + day - 1 + days, of_day, local_offset if is_local else lambda _second: offset_s)
+    return Time(moved * NS_PER_S + fraction_ns, None if is_local else offset_s)
+
+
+def wall_clock(moment: Time) -> tuple[int, int]:
+    """Days since 1970-01-01 and seconds of the day, as a clock in the moment's zone shows them."""
+    second = moment.ns // NS_PER_S
+    return divmod(second + (local_offset(second) if moment.offset_s is None else moment.offset_s), _DAY_S)
+
+
+def date_from_days(days: int) -> tuple[int, int, int]:
     """Year, month and day of a number of days since 1970-01-01, proleptic Gregorian, any year."""
     era, of_era = divmod(days + 719_468, 146_097)  # eras begin on 1 March, so the leap day is the last
     year_of_era = (of_era - of_era // 1460 + of_era // 36_524 - of_era // 146_096) // 365
@@ -116,7 +148,7 @@ def _date_from_days(days: int) -> tuple[int, int, int]:
     return era * 400 + year_of_era + (month <= 2), month, of_year - (153 * shifted + 2) // 5 + 1
 
 
-def _days_from_date(year: int, month: int, day: int) -> int:
+def days_from_date(year: int, month: int, day: int) -> int:
     """Days since 1970-01-01; a 29 February that is not in the year is its 1 March."""
     era, year_of_era = divmod(year - (month <= 2), 400)
     of_year = (153 * (month - 3 if month > 2 else month + 9) + 2) // 5 + day - 1
@@ -150,8 +182,8 @@ def parse_time(text: str) -> Time:
 def _wall_second(text: str) -> int:
     """Seconds from 1970 to the date and time of day, both in one zone."""
     year, month, day, hour, minute, second = map(int, _NUMBERS.findall(text))
-    days = _days_from_date(year, month, day)
-    if not 1 <= month <= 12 or _date_from_days(days) != (year, month, day) or hour > 23 or minute > 59 or second > 59:
+    days = days_from_date(year, month, day)
+    if not 1 <= month <= 12 or date_from_days(days) != (year, month, day) or hour > 23 or minute > 59 or second > 59:
         raise IntegrityError(f"no such date or time of day: {text}")
     return days * _DAY_S + hour * 3600 + minute * 60 + second
 

@@ -281,7 +281,8 @@ def _steps_back(name: str) -> int | None:
 
 
 def has_tags(snapshot: Snapshot, group: Sequence[str]) -> bool:
-    # As restic: an empty tag fits a snapshot without tags, and then the rest of the group is not looked at.
+    """Whether the snapshot has all tags of the group; an empty one stands for no tags at all."""
+    # As restic: where an empty tag fits, the rest of the group is not looked at.
     for tag in group:
         if tag == "" and not snapshot.tags:
             return True
