@@ -1,7 +1,7 @@
 """Holding a lock on a repository: gained by restic's protocol, kept fresh, and no write without it.
 
 The protocol is restic's (`internal/repository/lock.go`, 0.19): look for locks that exclude ours, write ours, wait,
-look again. Every 5 minutes a new lock file replaces the old one. After 22.5 minutes without that the lock counts as
+look again. The run may read while we wait; its first write waits for the second look. Every 5 minutes a new lock file replaces the old one. After 22.5 minutes without that the lock counts as
 nearly stale: writes are held back until it was refreshed once more, which needs the old file to be there still.
 """
 
@@ -47,6 +47,8 @@ class LockTiming:
 
     settle_s: float = 0.2
     """Between writing our lock and looking for others once more."""
+    settle_limit_s: float = 60.0
+    """How long the error that ended a run is held back until the second look is done."""
     refresh_every_s: float = 5 * 60.0
     refresh_again_s: float = 60.0
     """Between the tries of a refresh that fails."""
@@ -72,7 +74,8 @@ DEFAULT_TIMING = LockTiming()
 class RepositoryLock:
     """A context manager: gains the lock, keeps it fresh in a thread, removes it.
 
-    LockedError on entering if another's lock excludes it, and from every write once ours is lost.
+    LockedError on entering if another's lock excludes it, and from every write once ours is lost. Where two lock in
+    the same moment it comes from the first write, or on leaving: only the second look tells.
     """
 
     def __init__(
@@ -102,6 +105,8 @@ class RepositoryLock:
         self._lost: str | None = None
         self._mutex = threading.Lock()  # one refresh at a time, and none beside the release
         self._released = threading.Event()
+        self._looked_twice = threading.Event()
+        self._refusal: LimpetError | None = None
         self._thread: threading.Thread | None = None
         self._hangup = _IgnoredHangup()
 
@@ -132,7 +137,12 @@ class RepositoryLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if isinstance(error, LimpetError):
+            # What somebody else does to the repository at this moment may be the cause.
+            self._looked_twice.wait(self._timing.settle_limit_s)
         self.release()
+        if self._refusal is not None and (error is None or isinstance(error, LimpetError)):
+            raise self._refusal from error
 
     def release(self) -> None:
         """Remove our lock. Idempotent; a failure is only told, for the lock becomes stale by itself."""
@@ -148,10 +158,14 @@ class RepositoryLock:
     # -- gaining ------------------------------------------------------------------------------------------------
 
     def _gain(self) -> None:
+        """Look, write our lock, and look again: here if we may have to try again, else beside the run."""
+        if self._retry_lock_s <= 0:
+            self._try_to_gain(looks_twice=False)
+            return
         left_s, pause_s = self._retry_lock_s, self._timing.first_retry_s
         while True:
             try:
-                self._try_to_gain()
+                self._try_to_gain(looks_twice=True)
             except LockedError:
                 if left_s <= 0:
                     raise
@@ -162,22 +176,35 @@ class RepositoryLock:
                 left_s -= pause_s
                 pause_s *= 2
             else:
+                self._looked_twice.set()
                 return
 
-    def _try_to_gain(self) -> None:
+    def _try_to_gain(self, *, looks_twice: bool) -> None:
         try:
             self._refuse_if_locked()
             shielded(self._save_lock)
-            self._sleep(self._timing.settle_s)
-            self._refuse_if_locked()
+            if looks_twice:
+                self._sleep(self._timing.settle_s)
+                self._refuse_if_locked()
         except BaseException as error:
             lock_id = self._lock_id
             if lock_id is not None:
                 shielded(lambda: self._discard(lock_id))
                 self._lock_id = None
             if isinstance(error, BackendError):
-                raise BackendError(f"cannot create a lock: {error}", permanent=error.permanent) from error
+                raise _no_lock(error) from error
             raise
+
+    def _look_again(self) -> None:
+        """The second look, in the lock's thread. A lock that is released before has not been in anybody's way."""
+        try:
+            if not self._released.wait(self._timing.settle_s):
+                self._refuse_if_locked()
+        except LimpetError as error:
+            self._refusal = _no_lock(error) if isinstance(error, BackendError) else error
+            self._lost = str(self._refusal)
+        finally:
+            self._looked_twice.set()
 
     def _save_lock(self) -> None:
         now_ns = self._now_ns()
@@ -231,6 +258,8 @@ class RepositoryLock:
     # -- keeping ------------------------------------------------------------------------------------------------
 
     def _keep_fresh(self) -> None:
+        if not self._looked_twice.is_set():
+            self._look_again()
         while not self._released.wait(self._timing.poll_s):
             if self._lost is not None:
                 return
@@ -246,6 +275,9 @@ class RepositoryLock:
         Before a file that makes packs count our lock must be seen to be there: whoever has removed it by force may
         have removed packs since, and a snapshot of these would be worse than none.
         """
+        self._looked_twice.wait()
+        if self._refusal is not None:
+            raise self._refusal
         if self._lost is not None:
             return
         if self._is_nearly_stale(self._now_ns()):
@@ -358,6 +390,10 @@ class RepositoryLock:
             pass
         except LimpetError as error:
             self._reporter.warning(f"unable to remove the lock {lock_id.hex()}: {error}")
+
+
+def _no_lock(error: BackendError) -> BackendError:
+    return BackendError(f"cannot create a lock: {error}", permanent=error.permanent)
 
 
 class _IgnoredHangup:
