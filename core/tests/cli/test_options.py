@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,9 @@ from limpet.errors import UsageError
 
 if TYPE_CHECKING:
     from .conftest import Run
+
+PASSWORD = "geheim-5f3a"
+"""That of `repository_path`."""
 
 
 def parsed(*arguments: str) -> GlobalOptions:
@@ -120,21 +124,83 @@ def test_repository_named_twice(run: Run, tmp_path: Path) -> None:
     assert "\n/nowhere" in ended.err
 
 
-def test_transport_flags_reach_the_backends_that_know_them() -> None:
-    """--cacert would be ignored by a backend that speaks TLS, or refused by one that does not."""
-    options = parsed(
-        "--cacert",
-        "a.pem,b.pem",
-        "--insecure-tls",
-        "--stuck-request-timeout",
-        "2m",
-        "-o",
-        "path.insecure_tls=no",
-        "version",
-    )
-    assert options.for_backend("path", {"cacert", "insecure_tls", "stuck_request_timeout", "http_user_agent"}) == {
-        "path.cacert": "a.pem,b.pem",
-        "path.insecure_tls": "no",
-        "path.stuck_request_timeout": "120s",
-    }
-    assert options.for_backend("path", {"layout"}) == {"path.insecure_tls": "no"}
+def test_a_flag_overrules_nonsense_in_its_variable(monkeypatch: pytest.MonkeyPatch, run: Run) -> None:
+    """A wrapper that passes the right value as a flag would be stopped by what somebody left in the environment."""
+    monkeypatch.setenv("RESTIC_PACK_SIZE", "big")
+    assert run("--pack-size", "8", "version").exit_code == 0
+    ended = run("version")
+    assert (ended.exit_code, "RESTIC_PACK_SIZE" in ended.err) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["-q", "-v"], "--quiet and --verbose cannot be specified at the same time"),
+        (["--pack-size", "3"], "between 4 and 128"),
+        (["-o", "nobody.there=1"], "no plugin is called 'nobody'"),
+        (["-o", "=x"], "not of the form"),
+        (["--retry-lock", "5"], "invalid duration"),
+        (["--compression", "strong"], "'strong' is not one of"),
+        (["--limit-upload", "fast"], "not a valid integer"),
+    ],
+)
+def test_nonsense_is_an_error_of_every_command(run: Run, arguments: list[str], error: str) -> None:
+    """Where only some commands look at a flag a typing mistake shows months later, in the one that mattered."""
+    ended = run(*arguments, "version")
+    assert ended.exit_code == 1
+    assert error in ended.err
+    assert len(ended.err.splitlines()) == 1
+
+
+def test_several_options_in_one_argument() -> None:
+    """restic splits -o at commas; the comma in a hook's command line is no border all the same."""
+    options = parsed("-o", "local.connections=2,shell.before=echo a,b", "version")
+    assert options.option == ["local.connections=2", "shell.before=echo a,b"]
+
+
+def test_hooks_are_named_anywhere() -> None:
+    """A hook that watches every command could only be named for one of them."""
+    assert parsed("--hook", "shell", "version", "--hook", "shell").hook == ["shell", "shell"]
+
+
+def test_negative_rates_are_no_limit(run: Run, repository_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """restic takes -1 for no limit, and so do the scripts that were written for it."""
+    monkeypatch.setenv("LIMPET_PASSWORD", PASSWORD)
+    ended = run("-r", repository_path, "--limit-upload", "-1", "--limit-download=-1", "snapshots")
+    assert ended.exit_code == 0, ended.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--cacert", "missing.pem"], "unable to read root certificate: 'missing.pem': No such file"),
+        (["--cacert", "a.pem,"], "empty filename"),
+        (["--cacert", os.devnull], "cannot parse root certificate"),
+        (["--tls-client-cert", "missing.pem"], "unable to read TLS client certificate"),
+        (["--tls-client-cert", os.devnull], "must hold a certificate and its private key"),
+        (["--stuck-request-timeout=-1s"], "must not be negative"),
+    ],
+)
+def test_certificates_that_cannot_be_used(run: Run, repository_path: Path, arguments: list[str], error: str) -> None:
+    """A backup would go to a server that nobody has authenticated."""
+    ended = run("-r", repository_path, "--insecure-no-password", *arguments, "snapshots")
+    assert ended.exit_code == 1
+    assert error in ended.err
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "error"),
+    [
+        ("s3-restore,backend-error-redesign=false", 0, ""),
+        ("safe-forget-keep-tags=false", 0, 'feature flag "safe-forget-keep-tags" is always enabled'),
+        ("time-travel", 1, 'unknown feature flag "time-travel"'),
+        ("s3-restore=perhaps", 1, 'failed to parse value "perhaps"'),
+    ],
+)
+def test_features(run: Run, monkeypatch: pytest.MonkeyPatch, text: str, code: int, error: str) -> None:
+    """Who misspells a feature must not believe it to be on."""
+    monkeypatch.setenv("RESTIC_FEATURES", text)
+    ended = run("version")
+    assert ended.exit_code == code
+    assert ended.err.startswith(error or "") or ended.err.startswith(f"Fatal: {error}")
+    assert bool(ended.err) == bool(error)

@@ -29,7 +29,7 @@ COMPLETE = """
         options = (Option("depth", "how deep", type="integer", default=3, environment="GOOD_DEPTH"),)
 
         @classmethod
-        def open(cls, location, options):
+        def open(cls, location, options, transport):
             made = cls()
             made.seen = (location, dict(options))
             return made

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from limpet.cli.environment import environment, variable_in_use
+from limpet.cli.environment import environment, environment_value, parse_natural
 from limpet.cli.options import GlobalOptions
 from limpet.contracts.source import Selection
 from limpet.errors import UsageError
@@ -119,16 +119,9 @@ class BackupRequest:
 
     def read_concurrency_or_default(self) -> int:
         """How many large files are read at once."""
-        text = environment("READ_CONCURRENCY")
-        if self.read_concurrency is not None:
-            wanted: int = self.read_concurrency
-        elif text is None:
-            wanted = 0
-        elif text.isascii() and text.isdigit():
-            wanted = int(text)
-        else:
-            variable = variable_in_use("READ_CONCURRENCY")
-            raise UsageError(f'invalid value for {variable} "{text}": not a number from 0 on')
+        wanted = self.read_concurrency
+        if wanted is None:
+            wanted = environment_value("READ_CONCURRENCY", parse_natural)
         return wanted or DEFAULT_READ_CONCURRENCY
 
 

@@ -135,7 +135,7 @@ def edit_distance(first: str, second: str) -> int:
 
 
 def _core_command(name: str) -> click.Command:
-    module = importlib.import_module(f"limpet.cli.commands.{name}")
+    module = importlib.import_module(f"limpet.cli.commands.{name.replace('-', '_')}")
     command = module.command
     assert isinstance(command, click.Command)
     return command

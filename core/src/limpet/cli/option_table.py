@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from limpet.cli.environment import is_true, variable_in_use
+from limpet.cli.environment import environment_value, parse_natural, parse_switch
 from limpet.cli.parameters import parse_duration
-from limpet.errors import UsageError
 
 COMPRESSION_WORDS = ("auto", "off", "fastest", "better", "max")
 
@@ -19,35 +18,26 @@ class Declared:
 
     flags: Sequence[str]
     help: str
-    kind: Literal["text", "flag", "count", "list", "integer", "duration", "choice"] = "text"
+    kind: Literal["text", "flag", "count", "list", "integer", "signed", "duration", "choice"] = "text"
     metavar: str | None = None
     variable: str | None = None
 
-    def parse(self, text: str) -> Any:
-        """The value of the environment variable's text; UsageError naming the variable."""
-        try:
-            if self.kind == "flag":
-                return is_true(text)
-            if self.kind == "integer":
-                return _natural(text)
-            if self.kind == "duration":
-                return parse_duration(text)
-        except ValueError as error:
-            raise UsageError(self._refusal(text, str(error))) from error
+    def from_environment(self) -> Any:
+        """The value of the environment variable, None without one; UsageError naming the variable."""
+        return environment_value(self.variable, self._parse) if self.variable else None
+
+    def _parse(self, text: str) -> Any:
+        if self.kind == "flag":
+            return parse_switch(text)
+        if self.kind == "integer":
+            return parse_natural(text)
+        if self.kind == "duration":
+            return parse_duration(text)
         if self.kind == "list":
             return text.split(",")
         if self.kind == "choice" and text not in COMPRESSION_WORDS:
-            raise UsageError(self._refusal(text, f"must be one of ({'|'.join(COMPRESSION_WORDS)})"))
+            raise ValueError(f"must be one of ({'|'.join(COMPRESSION_WORDS)})")
         return text
-
-    def _refusal(self, text: str, reason: str) -> str:
-        return f'invalid value for {variable_in_use(self.variable or "")} "{text}": {reason}'
-
-
-def _natural(text: str) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise ValueError("not a number from 0 on")
-    return int(text)
 
 
 DECLARATIONS: Mapping[str, Declared] = {
@@ -119,12 +109,12 @@ DECLARATIONS: Mapping[str, Declared] = {
         ["--no-extra-verify"], "skip additional verification of data before upload (see documentation)", "flag"
     ),
     "limit_upload": Declared(
-        ["--limit-upload"], "limits uploads to a maximum rate in KiB/s (default: unlimited)", "integer", metavar="rate"
+        ["--limit-upload"], "limits uploads to a maximum rate in KiB/s (default: unlimited)", "signed", metavar="rate"
     ),
     "limit_download": Declared(
         ["--limit-download"],
         "limits downloads to a maximum rate in KiB/s (default: unlimited)",
-        "integer",
+        "signed",
         metavar="rate",
     ),
     "option": Declared(
@@ -160,6 +150,12 @@ DECLARATIONS: Mapping[str, Declared] = {
         "duration after which to retry stuck requests (default: 5m)",
         "duration",
         metavar="duration",
+    ),
+    "hook": Declared(
+        ["--hook"],
+        "call the hook plugin of this name (can be specified multiple times) (default: $LIMPET_HOOKS)",
+        "list",
+        metavar="name",
     ),
     "debug": Declared(["--debug"], "show the traceback of an error", "flag", variable="DEBUG"),
 }

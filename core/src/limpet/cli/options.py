@@ -6,27 +6,33 @@ the root group and onto every command that is loaded, and each occurrence lands 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from limpet.cli.environment import environment
 from limpet.cli.option_table import COMPRESSION_WORDS, DECLARATIONS, Declared
 from limpet.cli.parameters import DURATION
 from limpet.errors import UsageError
+
+if TYPE_CHECKING:
+    from limpet.contracts.transport import Transport
 
 MIN_PACK_SIZE_MIB = 4
 MAX_PACK_SIZE_MIB = 128
 DEFAULT_PACK_SIZE_MIB = 16
 MAX_VERBOSITY = 3
+_COMMA = re.compile(",")
+_NEXT_OPTION = re.compile(r",(?=[\w-]+\.[\w-]+=)")
+"""`-o a.b=1,c.d=2` are two options, as in restic; any other comma belongs to the value."""
 
 
 @dataclass(slots=True)
 class GlobalOptions:
-    """What was given on the command line, filled up from the environment by `from_environment`."""
+    """What was given on the command line, on top of what the environment says."""
 
     repo: str | None = None
     repository_file: str | None = None
@@ -53,17 +59,32 @@ class GlobalOptions:
     insecure_tls: bool = False
     http_user_agent: str | None = None
     stuck_request_timeout: float = 300.0
+    hook: list[str] = field(default_factory=list)
     debug: bool = False
+    invalid: dict[str, UsageError] = field(default_factory=dict)
+    """What the environment says wrongly, by name: only an error where no flag says it better."""
 
     @classmethod
     def from_environment(cls) -> GlobalOptions:
-        """The defaults of this process; UsageError where a variable makes no sense."""
+        """The defaults of this process; variables that make no sense are kept in `invalid`."""
         options = cls()
         for name, declared in DECLARATIONS.items():
-            text = environment(declared.variable) if declared.variable else None
-            if text is not None:
-                setattr(options, name, declared.parse(text))
+            try:
+                value = declared.from_environment()
+            except UsageError as error:
+                options.invalid[name] = error
+                continue
+            if value is not None:
+                setattr(options, name, value)
         return options
+
+    def verify(self) -> None:
+        """UsageError where anything that was given makes no sense, whether this command uses it or not."""
+        for error in self.invalid.values():
+            raise error
+        _ = self.verbosity
+        _ = self.pack_size_bytes
+        self.extended()
 
     @property
     def verbosity(self) -> int:
@@ -91,20 +112,24 @@ class GlobalOptions:
 
         return registry.parse_options(self.option)
 
-    def for_backend(self, scheme: str, declared: Collection[str]) -> dict[str, str]:
-        """What -o says, and below the backend's own name those transport flags that it declares as options.
+    def transport(self) -> Transport:
+        """How backends are to talk to their servers; UsageError where a certificate cannot be used."""
+        from limpet.contracts.transport import STUCK_REQUEST_TIMEOUT_S, Transport  # noqa: PLC0415  # with a backend
 
-        A backend that speaks TLS or HTTP declares `cacert`, `tls_client_cert`, `insecure_tls`, `http_user_agent` or
-        `stuck_request_timeout`; for any other the flags mean nothing, as in restic. -o comes first.
-        """
-        flags = {
-            "cacert": ",".join(self.cacert),
-            "tls_client_cert": self.tls_client_cert,
-            "insecure_tls": "true" if self.insecure_tls else None,
-            "http_user_agent": self.http_user_agent,
-            "stuck_request_timeout": f"{self.stuck_request_timeout:g}s",
-        }
-        return {f"{scheme}.{name}": text for name, text in flags.items() if text and name in declared} | self.extended()
+        if "" in self.cacert:
+            raise UsageError("empty filename for root certificate supplied")
+        if self.stuck_request_timeout < 0:
+            raise UsageError("--stuck-request-timeout must not be negative")
+        transport = Transport(
+            root_certificates=tuple(self.cacert),
+            client_certificate=self.tls_client_cert or None,
+            verify_tls=not self.insecure_tls,
+            user_agent=self.http_user_agent or None,
+            stuck_request_timeout_s=self.stuck_request_timeout or STUCK_REQUEST_TIMEOUT_S,
+        )
+        if self.cacert or self.tls_client_cert:
+            transport.ssl_context()  # as in restic a bad one is an error whatever the backend
+        return transport
 
 
 class GlobalOption(click.Option):
@@ -132,6 +157,7 @@ def _click_option(name: str, declared: Declared) -> GlobalOption:
         "count": {"count": True},
         "list": {"multiple": True},
         "integer": {"type": click.IntRange(min=0)},
+        "signed": {"type": click.INT},
         "duration": {"type": DURATION},
         "choice": {"type": click.Choice(COMPRESSION_WORDS)},
     }
@@ -156,13 +182,15 @@ def _recorder(name: str, declared: Declared) -> Callable[[click.Context, click.P
         if ctx.get_parameter_source(f"global_{name}") is not ParameterSource.COMMANDLINE:
             return value
         options = ctx.find_root().obj.options
+        options.invalid.pop(name, None)
         if declared.kind == "count":
             value += getattr(options, name)
         elif declared.kind == "list":
             # The first list on the command line replaces the environment's, later ones add to it.
             earlier = getattr(options, name) if f"limpet.{name}" in ctx.meta else []
             ctx.meta[f"limpet.{name}"] = True
-            value = [*earlier, *value] if name == "option" else [*earlier, *",".join(value).split(",")]
+            separator = _NEXT_OPTION if name == "option" else _COMMA
+            value = [*earlier, *(part for text in value for part in separator.split(text))]
         setattr(options, name, value)
         return value
 

@@ -5,15 +5,17 @@ A command takes it with `@pass_session` as its first argument.
 
 from __future__ import annotations
 
+import functools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import click
 
+from limpet.cli.environment import environment
 from limpet.cli.json_output import encode_json
 from limpet.cli.options import GlobalOptions
 from limpet.cli.places import cache_folder, location_of
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 PASSWORD_TRIES = 3
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
 
 class Session:
     """The run's options and what follows from them. Nothing is read or opened before it is asked for."""
@@ -41,10 +46,23 @@ class Session:
         self.figures: dict[str, int | float | str] = {}
         """What the run achieved, by restic's names; the hooks are told."""
         self._closing = ExitStack()
+        self._started = False
+        self._limits_requests = True
 
     def load_environment(self) -> None:
-        """Take over what the environment says; UsageError where it makes no sense."""
+        """Take over what the environment says."""
         self.options = GlobalOptions.from_environment()
+
+    def start(self) -> None:
+        """All flags are read and the command begins; UsageError where flags or variables make no sense. Idempotent."""
+        if self._started:
+            return
+        self._started = True
+        self.options.verify()
+        if environment("FEATURES") is not None:
+            from limpet.cli.features import read_features  # noqa: PLC0415  # hardly anybody sets them
+
+            self._limits_requests = read_features(self.terminal.error)["backend-error-redesign"]
 
     def close(self) -> None:
         """Close every repository that was opened, and take the progress bar off the screen. Idempotent."""
@@ -131,12 +149,13 @@ class Session:
         """Another repository, named by its own options; its password may come from its own variable."""
         return self._open(options, variable, "enter password for source repository: ")
 
-    def hooks(self, enabled: Sequence[str] = ()) -> RunHooks:
-        """The hooks that take part in this run: those `enabled`, of LIMPET_HOOKS and of -o; built and started once."""
+    def hooks(self) -> RunHooks:
+        """The hooks that take part in this run: those of --hook, LIMPET_HOOKS and -o; built and started once."""
         if self._hooks is None:
             from limpet import registry  # noqa: PLC0415  # brings stevedore
 
-            self._hooks = registry.hooks(self.options.extended(), enabled, run=self._run_info(), reporter=self.reporter)
+            options = self.options
+            self._hooks = registry.hooks(options.extended(), options.hook, run=self._run_info(), reporter=self.reporter)
             self._hooks.started()
         return self._hooks
 
@@ -166,17 +185,17 @@ class Session:
         from limpet import registry  # noqa: PLC0415  # brings stevedore
 
         options = options or self.options
-        location = location_of(options)
-        scheme = registry.backend_location(location).scheme
-        declared = {option.name for option in registry.backend(scheme).options}
-        backend = registry.open_backend(location, options.for_backend(scheme, declared))
-        if options.limit_upload or options.limit_download:
+        transport = options.transport()
+        if not self._limits_requests:
+            transport = replace(transport, stuck_request_timeout_s=None)
+        backend = registry.open_backend(location_of(options), options.extended(), transport)
+        if options.limit_upload > 0 or options.limit_download > 0:
             from limpet.storage.limit import LimitBackend  # noqa: PLC0415
 
             backend = LimitBackend(
                 backend,
-                upload_bps=(options.limit_upload << 10) or None,
-                download_bps=(options.limit_download << 10) or None,
+                upload_bps=max(0, options.limit_upload << 10) or None,
+                download_bps=max(0, options.limit_download << 10) or None,
             )
         from limpet.storage.freeze import FreezeBackend  # noqa: PLC0415
         from limpet.storage.retry import RetryBackend  # noqa: PLC0415
@@ -292,4 +311,14 @@ def without_password(options: GlobalOptions, **changes: object) -> GlobalOptions
     return replace(options, **{**cleared, **changes})  # type: ignore[arg-type]
 
 
-pass_session = click.make_pass_decorator(Session)
+def pass_session(command: Callable[Concatenate[Session, P], R]) -> Callable[P, R]:
+    """A decorator: the command gets the session as its first argument, once all that was given makes sense."""
+
+    @functools.wraps(command)
+    def with_session(*args: P.args, **kwargs: P.kwargs) -> R:
+        session = click.get_current_context().find_object(Session)
+        assert session is not None, "limpet.cli.main puts it there"
+        session.start()
+        return command(session, *args, **kwargs)
+
+    return with_session

@@ -6,7 +6,7 @@ import signal
 import threading
 from collections.abc import Callable
 
-from limpet.cli.environment import environment
+from limpet.cli.environment import environment_value
 
 MAX_UPDATES_PER_S = 60.0
 DEFAULT_UPDATES_PER_S = 10.0
@@ -15,17 +15,22 @@ DEFAULT_UPDATES_PER_S = 10.0
 def update_interval_s(*, visible: bool, by_default: bool) -> float | None:
     """Seconds between updates: as LIMPET_PROGRESS_FPS (RESTIC_PROGRESS_FPS) says, else ten a second.
 
-    None for no regular updates: where nothing is to be seen, or by default not wanted.
+    None for no regular updates: where nothing is to be seen, or by default not wanted. UsageError where the variable
+    holds no number.
     """
     if not visible:
         return None
-    try:
-        wanted = float(environment("PROGRESS_FPS") or 0)
-    except ValueError:
-        wanted = 0.0
+    wanted = environment_value("PROGRESS_FPS", _parse_rate) or 0.0
     if wanted > 0:
         return 1.0 / min(wanted, MAX_UPDATES_PER_S)
     return 1.0 / DEFAULT_UPDATES_PER_S if by_default else None
+
+
+def _parse_rate(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ValueError("not a number") from None
 
 
 class Ticker:

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import ClassVar, Self
 
 from limpet.contracts.options import Option, Options
+from limpet.contracts.transport import DEFAULT_TRANSPORT, Transport
 
 BACKEND_CONTRACT = 1
 """Version of this contract; a plugin states the one it was written for."""
@@ -75,6 +76,8 @@ class BackendProperties:
     """How many calls at once pay off."""
     atomic_replace: bool = False
     """Whether saving over an existing file replaces it in one step."""
+    needs_watchdog: bool = False
+    """Whether calls must be given up from outside when they hang: for a client library that knows no time limit."""
 
 
 class Backend(ABC):
@@ -86,9 +89,10 @@ class Backend(ABC):
 
     @classmethod
     @abstractmethod
-    def open(cls, location: str, options: Options) -> Self:
+    def open(cls, location: str, options: Options, transport: Transport = DEFAULT_TRANSPORT) -> Self:
         """A backend for `location` (what follows `scheme:`), whether or not a repository is there yet.
 
+        `transport` says how to talk to a server; without one it is ignored.
         UsageError where the location or an option makes no sense. Secrets must not show in `repr`.
         """
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from limpet.contracts.backend import Backend
     from limpet.contracts.hooks import RunInfo
     from limpet.contracts.source import Source
+    from limpet.contracts.transport import Transport
     from limpet.progress import Reporter
 
 HOOKS_VARIABLE = "LIMPET_HOOKS"
@@ -55,17 +56,23 @@ def source_argument(argument: str) -> Location:
     return split_argument(argument, lambda scheme: is_installed(PluginKind.SOURCE, scheme))
 
 
-def open_backend(location: str, options: Mapping[str, str] | None = None) -> Backend:
+def open_backend(
+    location: str, options: Mapping[str, str] | None = None, transport: Transport | None = None
+) -> Backend:
     """The backend at the location, opened with those of the given options that are its own.
 
-    `options` are values by full name (`{"s3.region": "eu"}`). UsageError for an unknown scheme or option,
-    PluginError for a plugin that is broken; no message holds the location's secrets.
+    `options` are values by full name (`{"s3.region": "eu"}`), `transport` is for those that talk to a server; calls
+    that hang are given up as it says, by the backend itself or from outside where it asks for that. UsageError for an
+    unknown scheme or option, PluginError for a plugin that is broken; no message holds the location's secrets.
     """
     parsed = backend_location(location)
     plugin = backend(parsed.scheme)
     values = plugin_options(PluginKind.BACKEND, parsed.scheme, plugin.options, options or {})
+    from limpet.contracts.transport import DEFAULT_TRANSPORT  # noqa: PLC0415  # here with every backend
+
+    transport = transport or DEFAULT_TRANSPORT
     try:
-        return plugin.open(parsed.rest, values)
+        return _watched(plugin.open(parsed.rest, values, transport), transport.stuck_request_timeout_s)
     except LimpetError:
         raise
     except Exception as error:
@@ -73,6 +80,15 @@ def open_backend(location: str, options: Mapping[str, str] | None = None) -> Bac
         raise PluginError(
             f"backend plugin {parsed.scheme!r} could not open {parsed}: {type(error).__name__}: {reason}"
         ) from error
+
+
+def _watched(opened: Backend, timeout_s: float | None) -> Backend:
+    """The backend, inside a watchdog where it cannot limit the time of its calls itself."""
+    if timeout_s is None or not opened.properties.needs_watchdog:
+        return opened
+    from limpet.storage.watchdog import WatchdogBackend  # noqa: PLC0415  # few backends need it
+
+    return WatchdogBackend(opened, timeout_s=timeout_s)
 
 
 def source_options(scheme: str, options: Mapping[str, str] | None = None) -> dict[str, OptionValue]:

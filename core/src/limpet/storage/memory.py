@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 
 from limpet.contracts.backend import Backend, BackendProperties, Content, FileInfo, FileKind, Handle
 from limpet.contracts.options import Options
+from limpet.contracts.transport import DEFAULT_TRANSPORT, Transport
 from limpet.errors import BackendError, MissingFileError
 from limpet.ids import is_hex_id
 
@@ -25,7 +26,7 @@ class MemoryBackend(Backend):
         self._lock = threading.Lock()
 
     @classmethod
-    def open(cls, location: str, options: Options) -> Self:
+    def open(cls, location: str, options: Options, transport: Transport = DEFAULT_TRANSPORT) -> Self:
         """An empty store; the location only has to be there for the contract's sake."""
         return cls()
 

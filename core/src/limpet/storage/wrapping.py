@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 
 from limpet.contracts.backend import Backend, Content, FileInfo, FileKind, Handle
 from limpet.contracts.options import Options
+from limpet.contracts.transport import DEFAULT_TRANSPORT, Transport
 from limpet.errors import UsageError
 
 
@@ -20,7 +21,7 @@ class WrappingBackend(Backend):
         self.properties = inner.properties
 
     @classmethod
-    def open(cls, location: str, options: Options) -> Self:
+    def open(cls, location: str, options: Options, transport: Transport = DEFAULT_TRANSPORT) -> Self:
         """UsageError always: a wrapper is put around an open backend, it has no location of its own."""
         raise UsageError(f"{cls.__name__} wraps another backend and cannot be opened by itself")
 

@@ -10,6 +10,7 @@ from typing import ClassVar, Self
 
 from limpet.contracts.backend import Backend, BackendProperties, Content, FileInfo, FileKind, Handle
 from limpet.contracts.options import Option, Options
+from limpet.contracts.transport import DEFAULT_TRANSPORT, Transport
 from limpet.errors import BackendError, MissingFileError, UsageError
 from limpet.ids import is_hex_id
 
@@ -31,7 +32,7 @@ class OneFileBackend(Backend):
         self._wait_s = wait_s
 
     @classmethod
-    def open(cls, location: str, options: Options) -> Self:
+    def open(cls, location: str, options: Options, transport: Transport = DEFAULT_TRANSPORT) -> Self:
         """The store in the file `location`, which need not be there yet."""
         if not location:
             raise UsageError("onefile: needs the path of a file, as in onefile:/srv/backup.sqlite")

@@ -15,7 +15,7 @@ import limpet
 from limpet import registry
 from limpet.cli.backup_output import figures, print_result
 from limpet.cli.backup_request import BackupRequest
-from limpet.cli.environment import environment, is_true
+from limpet.cli.environment import environment, environment_value, parse_switch
 from limpet.cli.exits import EXIT_INCOMPLETE, CommandExit
 from limpet.cli.parameters import SIZE, TAG_LIST
 from limpet.cli.session import Session, pass_session
@@ -76,14 +76,13 @@ def _switch(*names: str, text: str) -> _Decorator:
 @_switch("-n", "--dry-run", text="do not upload or write any data, just show what would be done")
 @_switch("--no-scan", text="do not run scanner to estimate size of backup")
 @_switch("--skip-if-unchanged", text="skip snapshot creation if identical to parent snapshot")
-@_many("--hook", metavar="name", text="call the hook plugin of this name")
 @click.argument("arguments", nargs=-1, metavar="[FILE/DIR]...")
 @pass_session
 def command(session: Session, /, *, arguments: Sequence[str], **flags: Any) -> None:
     """Create a new backup of files and/or directories."""
     request = BackupRequest(flags, arguments)
     request.refuse_contradictions(session.options)
-    hooks = session.hooks(request.hook)  # whatever fails from here on, they are told
+    hooks = session.hooks()  # whatever fails from here on, they are told
     if request.hostname:
         session.reporter.warning("Flag --hostname has been deprecated, use --host")
     run = _Run(session, request, hooks)
@@ -193,8 +192,8 @@ class _Run:
             tags=request.tag_list,
             excludes=request.exclude,  # restic records these alone
             parent=parent,
-            ignore_inode=request.ignore_inode or is_true(environment("IGNORE_INODE")),
-            ignore_ctime=request.ignore_ctime or is_true(environment("IGNORE_CTIME")),
+            ignore_inode=request.ignore_inode or bool(environment_value("IGNORE_INODE", parse_switch)),
+            ignore_ctime=request.ignore_ctime or bool(environment_value("IGNORE_CTIME", parse_switch)),
             with_atime=request.with_atime,
             skip_if_unchanged=request.skip_if_unchanged,
             dry_run=request.dry_run,

@@ -12,6 +12,7 @@ from typing import ClassVar, Self
 
 from limpet.contracts.backend import Backend, BackendProperties, Content, FileInfo, FileKind, Handle
 from limpet.contracts.options import Option, Options
+from limpet.contracts.transport import DEFAULT_TRANSPORT, Transport
 from limpet.errors import BackendError, MissingFileError, UsageError
 from limpet.ids import is_hex_id
 
@@ -50,7 +51,7 @@ class LocalBackend(Backend):
         self.properties = BackendProperties(connections=connections, atomic_replace=True)
 
     @classmethod
-    def open(cls, location: str, options: Options) -> Self:
+    def open(cls, location: str, options: Options, transport: Transport = DEFAULT_TRANSPORT) -> Self:
         """The repository in the folder `location`, relative to the current folder unless absolute."""
         if not location or "\0" in location:
             raise UsageError(f"not the path of a folder: {location!r}; give one as in local:/srv/backup")
