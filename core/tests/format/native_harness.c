@@ -6,6 +6,8 @@
  */
 #include "../../src/limpet/format/native/chunker.h"
 #include "../../src/limpet/format/native/claim_table.h"
+#include "../../src/limpet/format/native/blob_marks.h"
+#include "../../src/limpet/format/native/index_encode.h"
 #include "../../src/limpet/format/native/index_table.h"
 
 #include <stdio.h>
@@ -50,6 +52,43 @@ static size_t mutate(uint8_t *data, size_t size) {
     return size;
 }
 
+/* Surveys the packs with random marks, in memory of exactly the sizes needed, and encodes each of them. */
+static void check_marks(const IndexTable *table) {
+    size_t count = table->entries.count, pack_count = table->packs.count;
+    uint8_t *marks = calloc(count ? count : 1, 1), *kept = calloc(pack_count ? pack_count : 1, 1);
+    PackUse *packs = calloc(pack_count ? pack_count : 1, sizeof *packs);
+    if (marks == NULL || kept == NULL || packs == NULL) {
+        abort();
+    }
+    BlobMarks all = {table, marks, count};
+    for (size_t i = 0; i < count; i++) {
+        const IndexEntry *entry = index_entry(table, i);
+        uint8_t *mark = blob_marks_of(&all, entry_kind(entry), entry->id);
+        *mark = (uint8_t)chance(2);
+    }
+    UseTotals totals;
+    size_t used = blob_marks_number(&all);
+    blob_marks_survey(&all, packs, &totals);
+    if (totals.used_blobs != used || totals.used_blobs + totals.duplicate_blobs + totals.unused_blobs != count) {
+        abort();
+    }
+    for (size_t i = 0; i < pack_count; i++) {
+        size_t blobs;
+        const IndexEntry **entries = index_pack_entries(table, i, &blobs);
+        char *json = malloc(index_pack_json_room(blobs));
+        if (entries == NULL || json == NULL || index_pack_json(index_pack(table, i)->id, entries, blobs, json) == 0) {
+            abort();
+        }
+        free(json);
+        free(entries);
+        kept[i] = (uint8_t)chance(2);
+    }
+    blob_marks_clear_packs(&all, kept);
+    free(marks);
+    free(kept);
+    free(packs);
+}
+
 static void check_index(const uint8_t *line, size_t length, unsigned long rounds) {
     SipKey key = {{1, 2}};
     IndexTable table;
@@ -74,6 +113,7 @@ static void check_index(const uint8_t *line, size_t length, unsigned long rounds
         free(exact);
         free(mutated);
     }
+    check_marks(&table);
     index_table_free(&table);
     if (loaded == 0 && length > 1) {
         abort();

@@ -10,7 +10,16 @@ import pytest
 
 HERE = Path(__file__).parent
 NATIVE = HERE.parents[1] / "src/limpet/format/native"
-PARTS = ("index_json", "index_table", "claim_table", "chunker", "chunker_avx2", "chunker_avx512")
+PARTS = (
+    "index_json",
+    "index_table",
+    "index_encode",
+    "blob_marks",
+    "claim_table",
+    "chunker",
+    "chunker_avx2",
+    "chunker_avx512",
+)
 ROUNDS = 8_000
 
 

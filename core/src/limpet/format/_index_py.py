@@ -135,13 +135,25 @@ class IndexTable:
 
     def pack_blobs(self, pack: int | bytes, /) -> list[PackBlob]:
         """The blobs of a pack, given by number or id, by offset; KeyError for an unknown pack."""
-        if isinstance(pack, int):
-            if _checked("the pack number", pack, MAX_PACKS - 1) >= len(self._pack_blobs):
-                raise KeyError(pack)
-            number = pack
-        else:
-            number = self._pack_numbers[_checked_id(pack)]
-        return sorted(self._pack_blobs[number], key=itemgetter(2))
+        return sorted(self._pack_blobs[self._pack_number(pack)], key=itemgetter(2))
+
+    def pack_json(self, pack: int | bytes, /) -> bytes:
+        """The pack and its blobs by offset, as JSON of an index file; KeyError for an unknown one."""
+        number = self._pack_number(pack)
+        blobs = ",".join(_blob_json(blob) for blob in self.pack_blobs(number))
+        return f'{{"id":"{self._pack_ids[number].hex()}","blobs":[{blobs}]}}'.encode("ascii")
+
+    def pack_count(self) -> int:
+        """How many packs there are."""
+        return len(self._pack_ids)
+
+    def find_pack(self, pack_id: bytes, /) -> int | None:
+        """The number of the pack, or None."""
+        return self._pack_numbers.get(_checked_id(pack_id))
+
+    def pack_id(self, number: int, /) -> bytes:
+        """The id of the pack; KeyError for none."""
+        return self._pack_ids[self._pack_number(number)]
 
     def pack_sizes(self) -> dict[bytes, int]:
         """The file size in bytes that follows from a pack's entries, of packs that have any."""
@@ -157,6 +169,19 @@ class IndexTable:
         if kind is not None:
             _checked("the kind", kind, 1)
         return (entry for entry in self._entries if kind is None or entry[0] == kind)
+
+    def sizes(self) -> Iterator[tuple[int, int]]:
+        """(length, plain length) of every entry, in the order added. For the twin of the marks."""
+        blobs = [iter(one) for one in self._pack_blobs]
+        return (next(blobs[pack])[3:] for _, _, pack in self._entries)
+
+    def _pack_number(self, pack: int | bytes) -> int:
+        """The number of a pack given by number or id; KeyError for an unknown one."""
+        if not isinstance(pack, int):
+            return self._pack_numbers[_checked_id(pack)]
+        if _checked("the pack number", pack, MAX_PACKS - 1) >= len(self._pack_blobs):
+            raise KeyError(pack)
+        return pack
 
     def memory_bytes(self) -> int:
         """Bytes that the table takes, roughly."""
@@ -183,6 +208,12 @@ def _blob(match: re.Match[bytes]) -> PackBlob:
     if length < SEAL_OVERHEAD or offset + length > MAX_U32:
         raise ValueError(UNEXPECTED)
     return (kind, bytes.fromhex(match[1].decode("ascii")), offset, length, plain_length)
+
+
+def _blob_json(blob: PackBlob) -> str:
+    kind, blob_id, offset, length, plain = blob
+    more = f',"uncompressed_length":{plain}' if plain else ""
+    return f'{{"id":"{blob_id.hex()}","type":"{"tree" if kind else "data"}","offset":{offset},"length":{length}{more}}}'
 
 
 def _number(digits: bytes) -> int:

@@ -9,19 +9,20 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from limpet.format._native import Chunker, ClaimTable, IndexTable, die_with_parent, keep_freed_memory
+    from limpet.format._native import BlobMarks, Chunker, ClaimTable, IndexTable, die_with_parent, keep_freed_memory
 
     IS_NATIVE: bool
 else:
     try:
         if os.environ.get("LIMPET_PURE") == "1":
             raise ImportError("LIMPET_PURE=1")
-        from limpet.format._native import Chunker, IndexTable, die_with_parent, keep_freed_memory
+        from limpet.format._native import BlobMarks, Chunker, IndexTable, die_with_parent, keep_freed_memory
 
         IS_NATIVE = True
     except ImportError:
         from limpet.format._chunker_py import Chunker
         from limpet.format._index_py import IndexTable
+        from limpet.format._marks_py import BlobMarks
         from limpet.format._process_py import die_with_parent, keep_freed_memory
 
         IS_NATIVE = False
@@ -32,4 +33,4 @@ else:
     except ImportError:  # also where a system has no shared anonymous memory
         from limpet.format._claims_py import ClaimTable
 
-__all__ = ["IS_NATIVE", "Chunker", "ClaimTable", "IndexTable", "die_with_parent", "keep_freed_memory"]
+__all__ = ["IS_NATIVE", "BlobMarks", "Chunker", "ClaimTable", "IndexTable", "die_with_parent", "keep_freed_memory"]

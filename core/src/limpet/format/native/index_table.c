@@ -240,6 +240,30 @@ int64_t index_table_add_scanned(IndexTable *table, const ScannedIndex *scanned) 
     return added;
 }
 
+int64_t index_table_find_entry(const IndexTable *table, unsigned kind, const uint8_t id[ID_SIZE]) {
+    const HashBuckets *buckets = &table->entry_buckets;
+    if (buckets->bucket_count == 0) {
+        return -1;
+    }
+    uint64_t hash = siphash_id(&table->key, id, kind);
+    size_t mask = buckets->bucket_count - 1;
+    for (size_t bucket = (size_t)hash & mask; buckets->tags[bucket]; bucket = (bucket + 1) & mask) {
+        if (buckets->tags[bucket] == tag_of(hash)) {
+            const IndexEntry *entry = index_entry(table, buckets->items[bucket]);
+            if (entry_kind(entry) == kind && memcmp(entry->id, id, ID_SIZE) == 0) {
+                return buckets->items[bucket];
+            }
+        }
+    }
+    return -1;
+}
+
+void index_table_prefetch(const IndexTable *table, const IndexEntry *entry) {
+    if (table->entry_buckets.bucket_count > 0) {
+        buckets_prefetch(&table->entry_buckets, siphash_id(&table->key, entry->id, entry_kind(entry)));
+    }
+}
+
 IndexCursor index_table_start(const IndexTable *table, unsigned kind, const uint8_t id[ID_SIZE]) {
     uint64_t hash = siphash_id(&table->key, id, kind);
     size_t count = table->entry_buckets.bucket_count;

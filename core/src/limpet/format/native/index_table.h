@@ -36,7 +36,7 @@ typedef struct {
     size_t bucket_count; /* 0 or a power of two */
 } HashBuckets;
 
-typedef struct {
+typedef struct IndexTable {
     SipKey key;
     BlockArray entries, packs, runs;
     HashBuckets entry_buckets, pack_buckets;
@@ -71,6 +71,11 @@ int64_t index_table_find_pack(const IndexTable *table, const uint8_t id[ID_SIZE]
 int index_table_add(IndexTable *table, const IndexEntry *entry);
 /* Adds a scanned index file whole or not at all; the number of new entries, -1 without memory. */
 int64_t index_table_add_scanned(IndexTable *table, const ScannedIndex *scanned);
+
+/* The number of the first entry of a key, or -1. */
+int64_t index_table_find_entry(const IndexTable *table, unsigned kind, const uint8_t id[ID_SIZE]);
+/* Has the buckets of the entry's key at hand soon. */
+void index_table_prefetch(const IndexTable *table, const IndexEntry *entry);
 
 /* The entries of one key, oldest first: start the cursor, then call next until NULL. */
 IndexCursor index_table_start(const IndexTable *table, unsigned kind, const uint8_t id[ID_SIZE]);

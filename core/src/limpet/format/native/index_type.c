@@ -1,4 +1,5 @@
 /* The Python types IndexTable and its iterator. */
+#include "index_encode.h"
 #include "index_table.h"
 #include "module.h"
 
@@ -15,6 +16,14 @@ typedef struct {
 } IndexIteratorObject;
 
 static inline IndexTable *table_of(PyObject *self) { return &((IndexTableObject *)self)->table; }
+
+IndexTable *index_table_argument(const ModuleState *state, PyObject *object) {
+    if (!PyObject_TypeCheck(object, state->index_table_type)) {
+        PyErr_Format(PyExc_TypeError, "expected an IndexTable, not %R", object);
+        return NULL;
+    }
+    return table_of(object);
+}
 
 static PyObject *id_object(const uint8_t *id) {
     return PyBytes_FromStringAndSize((const char *)id, ID_SIZE);
@@ -191,32 +200,17 @@ static int64_t pack_argument(const IndexTable *table, PyObject *pack) {
     return -1;
 }
 
-static int by_offset(const void *left, const void *right) {
-    const IndexEntry *a = *(const IndexEntry *const *)left, *b = *(const IndexEntry *const *)right;
-    return (a->offset > b->offset) - (a->offset < b->offset);
-}
-
 static PyObject *index_pack_blobs(PyObject *self, PyObject *pack) {
     const IndexTable *table = table_of(self);
     int64_t number = pack_argument(table, pack);
     if (number < 0) {
         return NULL;
     }
-    size_t total = 0;
-    for (uint32_t run = index_pack(table, (size_t)number)->first_run; run; run = index_run(table, run - 1)->next_run) {
-        total += index_run(table, run - 1)->count;
-    }
-    const IndexEntry **entries = malloc((total ? total : 1) * sizeof *entries);
+    size_t total;
+    const IndexEntry **entries = index_pack_entries(table, (size_t)number, &total);
     if (entries == NULL) {
         return PyErr_NoMemory();
     }
-    size_t filled = 0;
-    for (uint32_t run = index_pack(table, (size_t)number)->first_run; run; run = index_run(table, run - 1)->next_run) {
-        for (uint32_t i = 0; i < index_run(table, run - 1)->count; i++) {
-            entries[filled++] = index_entry(table, index_run(table, run - 1)->first_entry + i);
-        }
-    }
-    qsort(entries, total, sizeof *entries, by_offset);
     PyObject *blobs = PyList_New((Py_ssize_t)total);
     for (size_t i = 0; blobs != NULL && i < total; i++) {
         const IndexEntry *entry = entries[i];
@@ -228,6 +222,44 @@ static PyObject *index_pack_blobs(PyObject *self, PyObject *pack) {
     }
     free(entries);
     return blobs;
+}
+
+static PyObject *index_pack_json_object(PyObject *self, PyObject *pack) {
+    const IndexTable *table = table_of(self);
+    int64_t number = pack_argument(table, pack);
+    if (number < 0) {
+        return NULL;
+    }
+    size_t count;
+    const IndexEntry **entries = index_pack_entries(table, (size_t)number, &count);
+    char *json = entries == NULL ? NULL : malloc(index_pack_json_room(count));
+    PyObject *result = NULL;
+    if (json != NULL) {
+        size_t length = index_pack_json(index_pack(table, (size_t)number)->id, entries, count, json);
+        result = PyBytes_FromStringAndSize(json, (Py_ssize_t)length);
+    } else {
+        PyErr_NoMemory();
+    }
+    free(json);
+    free(entries);
+    return result;
+}
+
+static PyObject *index_find_pack(PyObject *self, PyObject *pack_id) {
+    const uint8_t *id = id_argument(pack_id);
+    if (id == NULL) {
+        return NULL;
+    }
+    int64_t number = index_table_find_pack(table_of(self), id);
+    if (number < 0) {
+        Py_RETURN_NONE;
+    }
+    return PyLong_FromLongLong(number);
+}
+
+static PyObject *index_pack_id(PyObject *self, PyObject *pack) {
+    int64_t number = pack_argument(table_of(self), pack);
+    return number < 0 ? NULL : id_object(index_pack(table_of(self), (size_t)number)->id);
 }
 
 /* The size of a pack is its blobs, an entry of the header for each, the header's seal and its length. */
@@ -256,6 +288,11 @@ static PyObject *index_pack_sizes(PyObject *self, PyObject *unused) {
         }
     }
     return sizes;
+}
+
+static PyObject *index_pack_count(PyObject *self, PyObject *unused) {
+    (void)unused;
+    return PyLong_FromSize_t(table_of(self)->packs.count);
 }
 
 static PyObject *index_memory_bytes(PyObject *self, PyObject *unused) {
@@ -324,6 +361,11 @@ static PyMethodDef index_methods[] = {
     {"pack_blobs", index_pack_blobs, METH_O,
      "pack_blobs($self, pack, /)\n--\n\n"
      "(kind, blob id, offset, length, plain length) of a pack's blobs by offset; KeyError for an unknown pack."},
+    {"pack_json", index_pack_json_object, METH_O,
+     "pack_json($self, pack, /)\n--\n\nThe pack and its blobs by offset, as JSON of an index file; KeyError for an unknown one."},
+    {"pack_count", index_pack_count, METH_NOARGS, "pack_count($self, /)\n--\n\nHow many packs there are."},
+    {"find_pack", index_find_pack, METH_O, "find_pack($self, pack_id, /)\n--\n\nThe number of the pack, or None."},
+    {"pack_id", index_pack_id, METH_O, "pack_id($self, number, /)\n--\n\nThe id of the pack; KeyError for none."},
     {"pack_sizes", index_pack_sizes, METH_NOARGS,
      "pack_sizes($self, /)\n--\n\nThe file size in bytes that follows from a pack's entries, of packs that have any."},
     {"iterate", FAST(index_iterate), METH_FASTCALL,

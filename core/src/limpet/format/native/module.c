@@ -80,7 +80,9 @@ static int add_type(PyObject *module, PyType_Spec *spec) {
 static int module_exec(PyObject *module) {
     ModuleState *state = PyModule_GetState(module);
     state->index_iterator_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &index_iterator_spec, NULL);
-    if (state->index_iterator_type == NULL || add_type(module, &index_table_spec) < 0 ||
+    state->index_table_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &index_table_spec, NULL);
+    if (state->index_iterator_type == NULL || state->index_table_type == NULL ||
+        PyModule_AddType(module, state->index_table_type) < 0 || add_type(module, &blob_marks_spec) < 0 ||
         add_type(module, &chunker_spec) < 0) {
         return -1;
     }
@@ -95,12 +97,14 @@ static int module_exec(PyObject *module) {
 static int module_traverse(PyObject *module, visitproc visit, void *arg) {
     ModuleState *state = PyModule_GetState(module);
     Py_VISIT(state->index_iterator_type);
+    Py_VISIT(state->index_table_type);
     return 0;
 }
 
 static int module_clear(PyObject *module) {
     ModuleState *state = PyModule_GetState(module);
     Py_CLEAR(state->index_iterator_type);
+    Py_CLEAR(state->index_table_type);
     return 0;
 }
 

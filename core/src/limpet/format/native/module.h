@@ -10,14 +10,18 @@
 #include <stdint.h>
 
 typedef struct {
-    PyTypeObject *index_iterator_type;
+    PyTypeObject *index_iterator_type, *index_table_type;
 } ModuleState;
 
-extern PyType_Spec index_table_spec, index_iterator_spec, claim_table_spec, chunker_spec;
+extern PyType_Spec index_table_spec, index_iterator_spec, blob_marks_spec, claim_table_spec, chunker_spec;
 
 PyObject *chunker_level_names(PyObject *module, PyObject *unused);
 PyObject *die_with_parent(PyObject *module, PyObject *unused);
 PyObject *keep_freed_memory(PyObject *module, PyObject *unused);
+
+struct IndexTable;
+/* The table in an IndexTable object of Python's; NULL with TypeError if it is none. */
+struct IndexTable *index_table_argument(const ModuleState *state, PyObject *object);
 
 /* Fills `bytes` from os.urandom; 0, or -1 with an exception. */
 int random_bytes(void *bytes, Py_ssize_t size);
