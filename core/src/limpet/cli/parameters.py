@@ -35,7 +35,7 @@ def parse_size(text: str) -> int:
     return size_bytes
 
 
-class _ParsedType(click.ParamType[Any]):
+class ParsedType(click.ParamType[Any]):
     """A click type made of a parser that raises ValueError."""
 
     def _convert(self, text: str) -> Any:
@@ -50,7 +50,7 @@ class _ParsedType(click.ParamType[Any]):
             self.fail(str(error), param, ctx)
 
 
-class DurationType(_ParsedType):
+class DurationType(ParsedType):
     """A Go duration, as seconds."""
 
     name = "duration"
@@ -59,7 +59,7 @@ class DurationType(_ParsedType):
         return parse_duration(text)
 
 
-class SizeType(_ParsedType):
+class SizeType(ParsedType):
     """A size with a unit, as bytes."""
 
     name = "size"
@@ -68,7 +68,7 @@ class SizeType(_ParsedType):
         return parse_size(text)
 
 
-class TagListType(_ParsedType):
+class TagListType(ParsedType):
     """`tag[,tag,...]`, as a tuple of tags without surrounding spaces."""
 
     name = "tag[,tag,...]"

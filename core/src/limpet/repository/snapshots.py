@@ -187,6 +187,11 @@ def select_snapshots(
                 raise UsageError("<snapshot>:<subfolder> syntax not allowed")
             stored, _ = find_snapshot(repository, name, snapshot_filter)
             chosen.setdefault(stored.id, stored)
+        except NoSnapshotError as error:
+            missing = NoSnapshotError(f"no snapshot matched given filter {snapshot_filter.absolute()}")
+            if on_error is None:
+                raise missing from error
+            on_error(name, missing)
         except LimpetError as error:
             if on_error is None:
                 raise

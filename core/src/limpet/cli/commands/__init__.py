@@ -10,6 +10,7 @@ COMMANDS = {
     "copy": "Copy snapshots from one repository to another",
     "dump": "Print a backed-up file to stdout, or a folder as an archive",
     "features": "Print list of feature flags",
+    "forget": "Remove snapshots from the repository",
     "init": "Initialize a new repository",
     "key": "Manage keys (passwords)",
     "list": "List objects in the repository",
@@ -20,6 +21,7 @@ COMMANDS = {
     "restore": "Extract the data from a snapshot",
     "self-update": "Say how to update Limpet",
     "snapshots": "List all snapshots",
+    "tag": "Modify tags on snapshots",
     "unlock": "Remove locks other processes created",
     "version": "Print version information",
 }
