@@ -18,6 +18,8 @@ from limpet.cli.backup_request import BackupRequest
 from limpet.cli.environment import environment, environment_value, parse_switch
 from limpet.cli.exits import EXIT_INCOMPLETE, CommandExit
 from limpet.cli.parameters import SIZE, TAG_LIST
+from limpet.cli.protection import protection_from
+from limpet.cli.retention_flags import SPAN
 from limpet.cli.session import Session, pass_session
 from limpet.contracts.source import Source, SourceRequest
 from limpet.ids import short
@@ -63,6 +65,9 @@ def _switch(*names: str, text: str) -> _Decorator:
 @click.option(
     "--tag", "tags", multiple=True, type=TAG_LIST, metavar="tag[,tag,...]", help="add tags for the new snapshot"
 )
+@click.option("--description", default="", metavar="text", help="say what the snapshot is, see `limpet describe`")
+@_switch("--protect", text="never let `forget` remove the snapshot, see `limpet protect`")
+@click.option("--protect-for", type=SPAN, metavar="duration", help="as --protect, but only for so long (ex. 1y6m)")
 @click.option("--read-concurrency", type=click.IntRange(min=0), metavar="n", help="read n large files concurrently")
 @click.option("-H", "--host", metavar="hostname", help="set the hostname for the snapshot (default: $LIMPET_HOST)")
 @click.option("--hostname", hidden=True)
@@ -190,6 +195,8 @@ class _Run:
             hostname=self._host,
             time_ns=self._time_ns,
             tags=request.tag_list,
+            description=request.description,
+            protection=protection_from(self._time_ns, always=request.protect, span=request.protect_for),
             excludes=request.exclude,  # restic records these alone
             parent=parent,
             ignore_inode=request.ignore_inode or bool(environment_value("IGNORE_INODE", parse_switch)),

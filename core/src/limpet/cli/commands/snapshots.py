@@ -6,24 +6,30 @@ from collections.abc import Sequence
 
 import click
 
-from limpet.cli.exits import EXIT_FAILED, CommandExit
+from limpet.cli.chosen_snapshots import ChosenSnapshots
+from limpet.cli.retention_flags import GROUP_BY
 from limpet.cli.selectors import snapshot_filter, snapshot_filter_options
 from limpet.cli.session import Session, pass_session
-from limpet.cli.snapshot_output import group_heading, group_key_document, snapshot_document, snapshot_table
-from limpet.errors import IntegrityError, LimpetError
+from limpet.cli.snapshot_output import (
+    group_heading,
+    group_key_document,
+    snapshot_document,
+    snapshot_table,
+    sorted_lists,
+)
 from limpet.repository.snapshots import (
     GroupBy,
     SnapshotGroup,
     StoredSnapshot,
     group_snapshots,
     latest_of_each,
-    select_snapshots,
 )
 
 
 @click.command("snapshots")
 @snapshot_filter_options()
 @click.option("-c", "--compact", is_flag=True, help="use compact output format")
+@click.option("--long", "is_long", is_flag=True, help="also show files, what each added, protection and description")
 @click.option("--last", is_flag=True, hidden=True)
 @click.option(
     "--latest", type=int, default=0, metavar="n", help="only show the last n snapshots for each host and path"
@@ -31,6 +37,7 @@ from limpet.repository.snapshots import (
 @click.option(
     "-g",
     "--group-by",
+    type=GROUP_BY,
     default="",
     metavar="group",
     help="group snapshots by host, paths and/or tags, separated by comma",
@@ -45,30 +52,25 @@ def command(
     tag: Sequence[Sequence[str]],
     path: Sequence[str],
     compact: bool,
+    is_long: bool,
     last: bool,
     latest: int,
-    group_by: str,
+    group_by: GroupBy,
 ) -> None:
     """List all snapshots stored in the repository."""
-    by = GroupBy.parse(group_by)
-    damaged: list[LimpetError] = []
-
-    def pass_over(name: str, error: LimpetError) -> None:
-        session.terminal.error(f'Ignoring "{name}": {error}')
-        if isinstance(error, IntegrityError):
-            damaged.append(error)
-
+    if last:
+        session.reporter.warning("Flag --last has been deprecated, use --latest 1")
+    chosen = ChosenSnapshots(session)
     with session.locked_repository() as repository:
-        found = select_snapshots(repository, snapshot_ids, snapshot_filter(host, tag, path), pass_over)
-    groups = group_snapshots(found, by)
+        found = chosen.choose(repository, snapshot_ids, snapshot_filter(host, tag, path))
+    groups = group_snapshots([sorted_lists(stored, group_by) for stored in found], group_by)
     for group in groups:
-        group.snapshots[:] = _shown(group, latest or int(last), grouped=bool(by))
+        group.snapshots[:] = _shown(group, latest or int(last), grouped=bool(group_by))
     if session.json:
-        _print_json(session, groups, grouped=bool(by))
+        _print_json(session, groups, grouped=bool(group_by))
     else:
-        _print_tables(session, groups, compact=compact)
-    if damaged:
-        raise CommandExit(EXIT_FAILED, f"Fatal: {len(damaged)} snapshots are damaged; `limpet check` tells more")
+        _print_tables(session, groups, compact=compact, is_long=is_long)
+    chosen.finish()
 
 
 def _shown(group: SnapshotGroup, latest: int, *, grouped: bool) -> list[StoredSnapshot]:
@@ -93,9 +95,9 @@ def _print_json(session: Session, groups: Sequence[SnapshotGroup], *, grouped: b
         session.print_json([snapshot_document(stored) for group in groups for stored in group.snapshots])
 
 
-def _print_tables(session: Session, groups: Sequence[SnapshotGroup], *, compact: bool) -> None:
+def _print_tables(session: Session, groups: Sequence[SnapshotGroup], *, compact: bool, is_long: bool) -> None:
     for group in groups:
         heading = group_heading(group)
         if heading:
             session.print(heading)
-        session.print(snapshot_table(group.snapshots, compact=compact))
+        session.print(snapshot_table(group.snapshots, compact=compact, is_long=is_long))

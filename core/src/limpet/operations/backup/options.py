@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from limpet.contracts.hooks import SnapshotDraft
+from limpet.format.snapshot import Protection
 from limpet.ids import BlobId
 from limpet.repository.packing import StoredCounts
 from limpet.repository.snapshots import StoredSnapshot
@@ -18,6 +19,9 @@ class BackupOptions:
     hostname: str
     time_ns: int
     tags: Sequence[str] = ()
+    description: str = ""
+    protection: Protection | None = None
+    """Against `forget`."""
     excludes: Sequence[str] = ()
     """Patterns as the snapshot records them."""
     parent: StoredSnapshot | None = None

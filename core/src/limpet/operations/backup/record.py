@@ -20,7 +20,7 @@ def save_snapshot(repository: Repository, options: BackupOptions, result: Backup
     parent = options.parent
     if options.skip_if_unchanged and parent is not None and parent.snapshot.tree == result.tree:
         return result
-    draft = SnapshotDraft(options.hostname, tuple(result.paths), list(options.tags))
+    draft = SnapshotDraft(options.hostname, tuple(result.paths), list(options.tags), options.description)
     if options.before_saving is not None:
         options.before_saving(draft)
     snapshot = Snapshot(
@@ -36,9 +36,9 @@ def save_snapshot(repository: Repository, options: BackupOptions, result: Backup
         tags=draft.tags,
         program_version=options.program_version,
         summary=_summary(result),
+        description=draft.description,
+        protection=options.protection,
     )
-    if draft.description:
-        snapshot.extra["description"] = draft.description  # where rustic keeps it
     snapshot_id = repository.save_unpacked(FileKind.SNAPSHOT, encode_snapshot(snapshot))
     return replace(result, snapshot=StoredSnapshot(snapshot_id, snapshot))
 
