@@ -36,6 +36,9 @@ need_for_test() {
     need mount mount umount
     need procps ps
     need git git
+    need zsh zsh
+    need fish fish
+    need mandoc mandoc
     need tar tar
     need unzip unzip
     need time /usr/bin/time

@@ -9,12 +9,15 @@ from typing import NoReturn
 import click
 
 from limpet.cli.exits import EXIT_BROKEN_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, CommandExit
-from limpet.cli.group import CommandHelp, RootGroup, prepare
+from limpet.cli.group import CommandHelp, RootGroup, asks_for_json, prepare, unknown_flag
 from limpet.cli.json_output import encode_json
 from limpet.cli.screen import outlive_terminal
 from limpet.cli.session import Session
 from limpet.cli.signals import Interrupts
 from limpet.errors import HookError, LimpetError, LockedError
+
+COMPLETION_VARIABLE = "_LIMPET_COMPLETE"
+"""Set by the completion scripts, see `limpet.cli.completion`."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,18 +28,31 @@ def main(arguments: list[str] | None = None) -> int:
     outlive_terminal()
     try:
         session.load_environment()
+        if COMPLETION_VARIABLE in os.environ:
+            return _complete(session, os.environ[COMPLETION_VARIABLE])
         exit_code = _run_with_hooks(session, arguments)
         session.terminal.flush()
     except BrokenPipeError:
         return _end_on_broken_pipe()
     except BaseException as error:
         try:
+            if isinstance(error, click.UsageError) and asks_for_json(arguments):
+                session.options.json = True  # the flags were not taken over: one of them was wrong
             return _report(session, error)
         except BrokenPipeError:
             return _end_on_broken_pipe()
     finally:
         session.close()
     return exit_code
+
+
+def _complete(session: Session, instruction: str) -> int:
+    """Answer the completion script of a shell."""
+    from limpet.cli.completion import complete  # noqa: PLC0415  # only shells ask
+
+    session.terminal.print(complete(instruction, root_command(), session))
+    session.terminal.flush()
+    return 0
 
 
 def root_command() -> RootGroup:
@@ -127,6 +143,8 @@ def _explain(error: BaseException) -> tuple[int, str]:
             exit_code, message = error.exit_code, str(error)  # as restic: without `Fatal:`
         case LimpetError():
             exit_code, message = error.exit_code, f"Fatal: {error}"
+        case click.NoSuchOption():
+            message = unknown_flag(error)
         case click.ClickException():
             message = f"Fatal: {error.format_message()}"
         case SystemExit():
