@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from limpet.errors import IntegrityError
-from limpet.format.snapshot import Snapshot, SnapshotSummary, decode_snapshot, encode_snapshot
+from limpet.format.snapshot import Protection, Snapshot, SnapshotSummary, decode_snapshot, encode_snapshot
 from limpet.format.timestamps import Time
 from limpet.ids import BlobId, StorageId
 
@@ -30,7 +30,7 @@ SNAPSHOTS = st.builds(
     Snapshot, time=TIMES, tree=st.none() | RAW_IDS.map(BlobId), paths=TEXTS, parent=st.none() | RAW_IDS.map(StorageId),
     hostname=st.text(max_size=5), username=st.text(max_size=5), uid=UINT32, gid=UINT32, excludes=TEXTS, tags=TEXTS,
     original=st.none() | RAW_IDS.map(StorageId), program_version=st.text(max_size=5), summary=st.none() | SUMMARIES,
-    extra=EXTRA,
+    description=st.text(max_size=5), protection=st.none() | st.builds(Protection, st.none() | TIMES), extra=EXTRA,
 )  # fmt: skip
 
 WRITTEN_BY_RESTIC = (
@@ -73,6 +73,33 @@ def test_fields_of_rustic_survive() -> None:
     document["summary"]["command"] = "rustic backup"
     document["summary"]["total_duration"] = 0.25
     assert orjson.loads(encode_snapshot(decode_snapshot(orjson.dumps(document)))) == document
+
+
+@pytest.mark.parametrize(
+    ("written", "protection"),
+    [
+        ("Never", Protection()),
+        ({"After": "2027-01-01T00:00:00Z"}, Protection(Time(1_798_761_600_000_000_000, 0))),
+        ("NotSet", None),
+        (None, None),
+        ({"After": "soon"}, Protection()),
+        ({"Unless": "asked"}, Protection()),
+    ],
+)
+def test_protection_of_rustic(written: object, protection: Protection | None) -> None:
+    """A snapshot that another program protects stays protected, also in a way that we do not know yet."""
+    document = {**orjson.loads(WRITTEN_BY_RESTIC), "delete": written}
+    snapshot = decode_snapshot(orjson.dumps(document))
+    assert snapshot.protection == protection
+    assert orjson.loads(encode_snapshot(snapshot)) == document
+
+
+def test_a_description_that_is_none() -> None:
+    """restic reads a snapshot whatever fields another program has added: so must we."""
+    document = {**orjson.loads(WRITTEN_BY_RESTIC), "description": ["not", "a text"]}
+    snapshot = decode_snapshot(orjson.dumps(document))
+    assert snapshot.description == ""
+    assert orjson.loads(encode_snapshot(snapshot)) == document
 
 
 BAD_FIELDS: list[tuple[str, Any]] = [

@@ -10,9 +10,10 @@ from limpet.operations.retention.forget import (
     remove_snapshots,
 )
 from limpet.operations.retention.policy import UNLIMITED, Policy
-from limpet.operations.retention.span import Span, parse_span
+from limpet.operations.retention.span import NO_SPAN, Span, parse_span
 
 __all__ = [
+    "NO_SPAN",
     "UNLIMITED",
     "Decision",
     "GroupDecision",
