@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import queue
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
@@ -33,7 +34,7 @@ class BlobSaver:
     """Stores blobs of one run. Tasks run in workers with a `Sealer`; trees are sealed by the calling thread.
 
     Made before any thread of the caller's, for it forks. With `source_key` the stored blobs that it opens are another
-    repository's.
+    repository's. With `workers_seal_trees` tasks may be for trees as well, and `save_tree` is not to be used.
     """
 
     def __init__(
@@ -43,16 +44,19 @@ class BlobSaver:
         window_count: int = 0,
         window_size_bytes: int = 0,
         source_key: MasterKey | None = None,
+        worker_count: int | None = None,
+        workers_seal_trees: bool = False,
     ) -> None:
-        count = usable_cpus()
+        count = worker_count or usable_cpus()
         settings = repository.settings
         data_packs = count + SPARE_PACKS
+        tree_packs = data_packs if workers_seal_trees else TREE_PACKS
         self.windows = SharedBuffers(window_count, window_size_bytes)
-        packs = SharedBuffers(data_packs + TREE_PACKS, pack_buffer_size(settings.pack_size_bytes))
-        free_packs: FreePacks = get_context("fork").SimpleQueue() if can_fork() else queue.SimpleQueue()
+        packs = SharedBuffers(data_packs + tree_packs, pack_buffer_size(settings.pack_size_bytes))
+        free_packs = _shared_queue()
         # Apart: a worker that dies while it waits for a buffer leaves its queue locked, and we would wait for ever.
-        free_tree_packs: FreePacks = queue.SimpleQueue()
-        for number in range(data_packs + TREE_PACKS):
+        free_tree_packs: FreePacks = _shared_queue() if workers_seal_trees else queue.SimpleQueue()
+        for number in range(data_packs + tree_packs):
             (free_packs if number < data_packs else free_tree_packs).put(number)
         plan = SealPlan(
             key=repository.key,
@@ -66,11 +70,19 @@ class BlobSaver:
             free_packs=free_packs,
             source_key=source_key or repository.key,
         )
-        claims = ClaimTable()
-        self._workers = Workers(lambda: Sealer(plan, BlobKind.DATA, claims.claim), count)
+        tree_plan = replace(plan, free_packs=free_tree_packs)
+        claims, tree_claims = ClaimTable(), ClaimTable()
+
+        def sealers() -> _Sealers:
+            made = {BlobKind.DATA: Sealer(plan, BlobKind.DATA, claims.claim)}
+            if workers_seal_trees:
+                made[BlobKind.TREE] = Sealer(tree_plan, BlobKind.TREE, tree_claims.claim)
+            return made
+
+        self._workers = Workers(sealers, count)
         self._store = PackStore(repository, packs, {BlobKind.DATA: free_packs, BlobKind.TREE: free_tree_packs})
         self._new_trees: set[bytes] = set()
-        self._trees = Sealer(replace(plan, free_packs=free_tree_packs), BlobKind.TREE, self._claim_tree)
+        self._trees = Sealer(tree_plan, BlobKind.TREE, self._claim_tree)
 
     @property
     def worker_count(self) -> int:
@@ -95,6 +107,17 @@ class BlobSaver:
         **kwargs: P.kwargs,
     ) -> None:
         """Run `task(sealer, *args)` in a worker; `done(result, error)` is called in some thread afterwards."""
+        self.submit_for(BlobKind.DATA, task, done, *args, **kwargs)
+
+    def submit_for(
+        self,
+        kind: BlobKind,
+        task: Callable[Concatenate[Sealer, P], R],
+        done: Callable[[R | None, BaseException | None], None],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        """As `submit`, with the worker's sealer of this kind of blobs."""
 
         def finish(future: Future[tuple[R, FinishedPack | None]]) -> None:
             try:
@@ -108,7 +131,7 @@ class BlobSaver:
                     self._store.save(pack)
                 done(result, None)
 
-        self._workers.submit(_run, task, args, kwargs).add_done_callback(finish)
+        self._workers.submit(_run, kind, task, args, kwargs).add_done_callback(finish)
 
     def save_tree(self, data: bytes) -> BlobId:
         """The id of the tree blob, which is in a pack now or was known before."""
@@ -127,7 +150,7 @@ class BlobSaver:
 
     def flush(self) -> None:
         """Finish all packs and store them and their index. No task may be in work."""
-        for pack in (*self._workers.on_each(Sealer.take), self._trees.take()):
+        for pack in itertools.chain(*self._workers.on_each(_take), (self._trees.take(),)):
             if pack is not None:
                 self._store.save(pack)
         self._store.flush()
@@ -150,11 +173,25 @@ class BlobSaver:
         return True
 
 
-def _open_trees(sealer: Sealer, trees: Sequence[SealedTree]) -> list[bytes | None]:
+_Sealers = Mapping[BlobKind, Sealer]
+"""The state of a worker."""
+
+
+def _shared_queue() -> FreePacks:
+    return get_context("fork").SimpleQueue() if can_fork() else queue.SimpleQueue()
+
+
+def _take(sealers: _Sealers) -> list[FinishedPack | None]:
+    return [sealer.take() for sealer in sealers.values()]
+
+
+def _open_trees(sealers: _Sealers, trees: Sequence[SealedTree]) -> list[bytes | None]:
+    sealer = sealers[BlobKind.DATA]
     return [sealer.open(tree.sealed, tree.tree_id, tree.plain_length_bytes) for tree in trees]
 
 
 def _run(
-    sealer: Sealer, task: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]
+    sealers: _Sealers, kind: BlobKind, task: Callable[..., R], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[R, FinishedPack | None]:
+    sealer = sealers[kind]
     return task(sealer, *args, **kwargs), sealer.take_full()

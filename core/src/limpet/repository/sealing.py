@@ -127,6 +127,12 @@ class Sealer:
             self._append(blob_id, data)
         return BlobId(blob_id)
 
+    def store_again(self, data: Buffer) -> BlobId:
+        """The blob's id; the blob is in the open pack now, known before or not."""
+        blob_id = sha256(data).digest()
+        self._append(blob_id, data)
+        return BlobId(blob_id)
+
     def reseal(self, sealed: Buffer, blob_id: BlobId, plain_length_bytes: int) -> bool:
         """Put a stored blob into the open pack, whether or not it is known; False if it is damaged.
 

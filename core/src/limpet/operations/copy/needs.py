@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence, Set
 from typing import NamedTuple
 
 from limpet.format.crypto import SEAL_OVERHEAD
+from limpet.format.pack import BlobKind
 from limpet.ids import StorageId
 from limpet.repository.sealing import TASK_BLOBS, TASK_BYTES
 
@@ -29,6 +30,7 @@ class NeededRange(NamedTuple):
     blobs: Sequence[StoredBlob]
     is_last: bool
     """Whether nothing else is wanted from the pack."""
+    kind: BlobKind = BlobKind.DATA
 
 
 class Needs:
@@ -58,10 +60,11 @@ class Needs:
         while self._packs:
             pack_id = next(iter(self._packs))
             blobs = sorted(_NEED.iter_unpack(self._packs.pop(pack_id)))
-            yield from _ranges(StorageId(pack_id), blobs, limit_bytes)
+            yield from pack_ranges(StorageId(pack_id), blobs, limit_bytes)
 
 
-def _ranges(pack_id: StorageId, blobs: Sequence[StoredBlob], limit_bytes: int) -> Iterator[NeededRange]:
+def pack_ranges(pack_id: StorageId, blobs: Sequence[StoredBlob], limit_bytes: int) -> Iterator[NeededRange]:
+    """What to load of one pack for these blobs, which come by offset; at least one."""
     first = plain = end = 0
     begin = blobs[0][0]
     for number, (offset, length, plain_length, _blob_id) in enumerate(blobs):

@@ -19,7 +19,7 @@ from limpet.format.snapshot import encode_snapshot
 from limpet.format.tree import decode_tree_fields
 from limpet.ids import BlobId, StorageId, short
 from limpet.operations.copy.needs import Needs
-from limpet.operations.copy.transfer import Transfer, transfer_saver
+from limpet.operations.copy.transfer import WINDOW_BYTES, Transfer, transfer_saver
 from limpet.progress import Progress, Reporter, SilentReporter
 from limpet.repository.repository import Repository
 from limpet.repository.snapshots import StoredSnapshot
@@ -166,7 +166,7 @@ class _Copy:
         progress = Progress("packs copied", files_done=packs_done, files_total=packs, is_counter=True)
         self._reporter.begin(progress)
         try:
-            self._transfer.run(found.needs, lambda: _count(progress))
+            self._transfer.run(found.needs.ranges(WINDOW_BYTES), lambda: _count(progress))
         finally:
             self._reporter.end()
 

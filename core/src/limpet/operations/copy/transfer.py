@@ -6,7 +6,7 @@ A pack is read in stretches, one after the other, each into a buffer that the wo
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from limpet.contracts.backend import FileKind, Handle
@@ -14,8 +14,7 @@ from limpet.errors import BackendError, LimpetError
 from limpet.format.chunker import MAX_SIZE
 from limpet.format.pack import BlobKind
 from limpet.ids import BlobId
-from limpet.operations.backup.reading import seal_data
-from limpet.operations.copy.needs import NeededRange, Needs, StoredBlob
+from limpet.operations.copy.needs import NeededRange, StoredBlob
 from limpet.repository.repository import Repository
 from limpet.repository.saver import BlobSaver
 from limpet.repository.sealing import Sealer
@@ -34,7 +33,7 @@ def transfer_saver(source: Repository, destination: Repository) -> BlobSaver:
 
 
 class Transfer:
-    """Copies data blobs. Used by one thread."""
+    """Copies blobs, within a repository too. Used by one thread."""
 
     def __init__(self, source: Repository, saver: BlobSaver) -> None:
         self._source = source
@@ -44,12 +43,13 @@ class Transfer:
         self._in_work = 0
         self._error: BaseException | None = None
 
-    def run(self, needs: Needs, pack_done: Callable[[], None]) -> None:
-        """Return when all blobs are in packs; `pack_done` is called in some thread after the last of each pack.
+    def run(self, ranges: Iterable[NeededRange], pack_done: Callable[[], None]) -> None:
+        """Return when all blobs are in packs; `pack_done` is called in some thread after the last range of each pack.
 
-        Empties `needs`. Raises why a blob cannot be read from any of its places, or not be stored.
+        No range is longer than a window, unless for a single blob. Raises why a blob cannot be read from any of its
+        places, or not be stored.
         """
-        for needed in needs.ranges(WINDOW_BYTES):
+        for needed in ranges:
             window = self._saver.windows.acquire()
             self._check()
             with self._changed:
@@ -80,13 +80,14 @@ class Transfer:
     def _hand_over(self, needed: NeededRange, window: int, pack_done: Callable[[], None]) -> None:
         def resealed(damaged: list[int] | None, error: BaseException | None) -> None:
             if damaged:
-                self._threads.submit(self._recover, [needed.blobs[number] for number in damaged], window, pack_done)
+                again = needed._replace(blobs=[needed.blobs[number] for number in damaged])
+                self._threads.submit(self._recover, again, window, pack_done)
                 return
             if error is None:
                 pack_done()
             self._ended(window, error)
 
-        handle = Handle(FileKind.PACK, needed.pack_id.hex())
+        handle = Handle(FileKind.PACK, needed.pack_id.hex(), is_tree_pack=needed.kind is BlobKind.TREE)
         source: int | bytes = window
         try:
             if needed.length_bytes <= WINDOW_BYTES:
@@ -95,22 +96,22 @@ class Transfer:
             else:  # a single blob larger than any that restic makes
                 source = self._source.backend.load(handle, needed.offset_bytes, needed.length_bytes)
         except BackendError:
-            self._recover(needed.blobs, window, pack_done)
+            self._recover(needed, window, pack_done)
             return
-        self._saver.submit(reseal_blobs, resealed, source, needed.offset_bytes, needed.blobs)
+        self._saver.submit_for(needed.kind, reseal_blobs, resealed, source, needed.offset_bytes, needed.blobs)
 
-    def _recover(self, blobs: Sequence[StoredBlob], window: int, pack_done: Callable[[], None]) -> None:
+    def _recover(self, needed: NeededRange, window: int, pack_done: Callable[[], None]) -> None:
         """Fetch blobs one by one, from any of their places: one bad spot must not cost its neighbours."""
         try:
-            for *_, blob_id in blobs:
-                self._seal(self._source.load_blob(BlobKind.DATA, BlobId(blob_id)))
+            for *_, blob_id in needed.blobs:
+                self._seal(needed.kind, self._source.load_blob(needed.kind, BlobId(blob_id)))
         except LimpetError as error:
             self._ended(window, error)
             return
         pack_done()
         self._ended(window, None)
 
-    def _seal(self, data: bytes) -> None:
+    def _seal(self, kind: BlobKind, data: bytes) -> None:
         """Have a worker seal the plaintext, and wait for it."""
         ended: Future[None] = Future()
 
@@ -120,7 +121,7 @@ class Transfer:
             else:
                 ended.set_exception(error)
 
-        self._saver.submit(seal_data, sealed, [data])
+        self._saver.submit_for(kind, Sealer.store_again, sealed, data)
         ended.result()
 
     def _ended(self, window: int, error: BaseException | None) -> None:
