@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from limpet.contracts.backend import Backend, FileKind, Handle
-from limpet.errors import BackendError, LockedError, RepositoryError
+from limpet.errors import BackendError, LockedError, MissingFileError, RepositoryError
 from limpet.format.kdf import KdfParameters
 from limpet.format.lockfile import LockFile, decode_lockfile, encode_lockfile
 from limpet.format.timestamps import NS_PER_S, Time
@@ -142,7 +142,7 @@ def test_lock_file_says_who_we_are(setup: Setup) -> None:
         assert (stored.exclusive, stored.hostname, stored.pid) == (True, socket.gethostname(), os.getpid())
         assert (stored.uid, stored.gid) == (os.getuid(), os.getgid())
         assert stored.username
-        assert stored.time.ns == setup.clock.ns - int(0.01 * NS_PER_S)
+        assert stored.time.ns == setup.clock.ns
     assert setup.locks() == []
 
 
@@ -161,13 +161,59 @@ def test_exclusion(setup: Setup, first: bool, second: bool) -> None:
     assert setup.locks() == []
 
 
+SLOW = LockTiming(poll_s=0.002, settle_s=0.3)
+
+
 def test_second_look(setup: Setup) -> None:
-    """Two processes that lock in the same moment both see nothing at first: the second look finds the other."""
-    setup.clock.on_sleep = lambda _: setup.others_lock(exclusive=True)
+    """Two processes that lock in the same moment both see nothing at first: the second look finds the other.
+
+    Until then the run may read; neither the write that waited for it nor the run itself passes for a success.
+    """
+    lock = setup.lock(timing=SLOW).__enter__()
+    setup.others_lock(exclusive=True)
     with pytest.raises(LockedError, match="PID 1 on elsewhere by other"):
-        setup.lock().__enter__()
-    assert setup.clock.slept == [FAST.settle_s]
+        setup.write()
+    assert lock.lost
+    with pytest.raises(LockedError, match="PID 1 on elsewhere by other"):
+        lock.__exit__(None, None, None)
     assert len(setup.locks()) == 1
+    assert not list(setup.store.list(FileKind.PACK))
+
+
+def test_second_look_explains_an_error(setup: Setup) -> None:
+    """A file that vanished under us is no damage if somebody was pruning: the lock must be named, not the file."""
+    lock = setup.lock(timing=SLOW).__enter__()
+    setup.others_lock(exclusive=True)
+    error = MissingFileError("a pack is gone")
+    with pytest.raises(LockedError, match="PID 1 on elsewhere by other") as caught:
+        lock.__exit__(type(error), error, None)
+    assert caught.value.__cause__ is error
+    assert len(setup.locks()) == 1
+
+
+def test_released_before_the_second_look(setup: Setup) -> None:
+    """A short reading command must not wait for a look that tells nothing any more."""
+    started_s = time.monotonic()
+    with setup.lock(timing=replace(SLOW, settle_s=60)):
+        setup.others_lock(exclusive=True)
+    assert time.monotonic() - started_s < 30
+    assert len(setup.locks()) == 1
+
+
+def test_second_look_before_waiting_for_others(setup: Setup) -> None:
+    """Who waits for a lock waits again if another came first in that very moment."""
+    others: list[StorageId] = []
+
+    def lock_in_between(time_s: float) -> None:
+        if time_s == FAST.settle_s and not others:
+            others.append(setup.others_lock(exclusive=True))
+        elif time_s == 5:
+            setup.remove(others[0].hex())
+
+    setup.clock.on_sleep = lock_in_between
+    with setup.lock(retry_lock_s=60):
+        assert setup.clock.slept == [FAST.settle_s, 5, FAST.settle_s]
+        setup.write()
 
 
 def test_retry_lock_waits(setup: Setup) -> None:
@@ -181,7 +227,7 @@ def test_retry_lock_waits(setup: Setup) -> None:
     setup.clock.on_sleep = pass_time
     with setup.lock(retry_lock_s=300):
         assert setup.clock.slept == [5, 10, 20, FAST.settle_s]
-    assert setup.told.texts == ["repo already locked, waiting up to 300s for the lock"]
+    assert setup.told.texts == ["repo already locked, waiting up to 5m0s for the lock"]
 
 
 def test_retry_lock_ends(setup: Setup) -> None:
@@ -287,6 +333,7 @@ def test_new_lock_is_written_before_the_old_one_goes(setup: Setup) -> None:
 def test_refresh_is_tried_again(setup: Setup) -> None:
     """A storage away for 20 minutes must not end a backup: the lock is good for 22.5 minutes."""
     with setup.lock() as lock:
+        setup.write(b"not before the second look")
         setup.recording.fail_after(0)
         before = lock.lock_id
         for _ in range(20):
@@ -393,6 +440,7 @@ def test_lock_removed_between_the_two_looks(setup: Setup) -> None:
 def test_refresh_impossible_for_too_long(setup: Setup) -> None:
     """From 22.5 minutes on others may take us for dead soon: without a proof nothing is written any more."""
     with setup.lock() as lock:
+        setup.write(b"not before the second look")
         setup.recording.fail_after(0)
         setup.clock.advance(23 * MINUTE_S)
         eventually(lambda: lock.lost)
@@ -570,8 +618,8 @@ def start_holder(folder: Path, kind: str) -> subprocess.Popen[bytes]:
 
 
 def lock_names(folder: Path) -> list[str]:
-    """The lock files in the folder."""
-    return [path.name for path in (folder / "locks").iterdir()]
+    """The lock files in the folder, complete ones."""
+    return [path.name for path in (folder / "locks").iterdir() if "-tmp-" not in path.name]
 
 
 def test_ctrl_c_leaves_no_lock(folder: Path) -> None:

@@ -1,8 +1,9 @@
 """Holding a lock on a repository: gained by restic's protocol, kept fresh, and no write without it.
 
 The protocol is restic's (`internal/repository/lock.go`, 0.19): look for locks that exclude ours, write ours, wait,
-look again. The run may read while we wait; its first write waits for the second look. Every 5 minutes a new lock file replaces the old one. After 22.5 minutes without that the lock counts as
-nearly stale: writes are held back until it was refreshed once more, which needs the old file to be there still.
+look again. The run may read meanwhile; its first write waits for the second look. Every 5 minutes a new lock file
+replaces the old one. After 22.5 minutes without that the lock counts as nearly stale: writes are held back until it
+was refreshed once more, which needs the old file to be there still.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from typing import Self
 from limpet.contracts.backend import FileKind, Handle
 from limpet.errors import BackendError, IntegrityError, LimpetError, LockedError, MissingFileError, RepositoryError
 from limpet.format.lockfile import LockFile, encode_lockfile
-from limpet.format.timestamps import NS_PER_S, Time
+from limpet.format.timestamps import NS_PER_S, Time, go_duration
 from limpet.ids import StorageId
 from limpet.progress import Reporter, SilentReporter
 from limpet.repository.lock_files import (
@@ -160,7 +161,11 @@ class RepositoryLock:
     def _gain(self) -> None:
         """Look, write our lock, and look again: here if we may have to try again, else beside the run."""
         if self._retry_lock_s <= 0:
-            self._try_to_gain(looks_twice=False)
+            try:
+                self._try_to_gain(looks_twice=False)
+            except LockedError:
+                self._tell_locked()
+                raise
             return
         left_s, pause_s = self._retry_lock_s, self._timing.first_retry_s
         while True:
@@ -170,7 +175,7 @@ class RepositoryLock:
                 if left_s <= 0:
                     raise
                 if left_s == self._retry_lock_s:
-                    self._reporter.note(f"repo already locked, waiting up to {left_s:g}s for the lock", verbosity=0)
+                    self._tell_locked()
                 pause_s = min(pause_s, left_s, self._timing.longest_retry_s)
                 self._sleep(pause_s)
                 left_s -= pause_s
@@ -178,6 +183,10 @@ class RepositoryLock:
             else:
                 self._looked_twice.set()
                 return
+
+    def _tell_locked(self) -> None:
+        limit = go_duration(round(self._retry_lock_s * NS_PER_S))
+        self._reporter.note(f"repo already locked, waiting up to {limit} for the lock")
 
     def _try_to_gain(self, *, looks_twice: bool) -> None:
         try:
@@ -239,7 +248,7 @@ class RepositoryLock:
                 holder = describe_lock(lock, lock_id, self._now_ns())
                 hint = " (it looks stale)" if is_stale(lock, self._now_ns()) else ""
                 raise LockedError(
-                    f"repository is already locked{exclusively} by {holder}; "
+                    f"unable to create lock in backend: repository is already locked{exclusively} by {holder}\n"
                     f"the `unlock` command can be used to remove stale locks{hint}"
                 )
             checked.add(lock_id)
