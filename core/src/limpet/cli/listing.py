@@ -6,24 +6,31 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 from limpet.cli.json_output import encode_json
-from limpet.cli.node_output import file_size, long_line, ncdu_document, node_document, to_text
+from limpet.cli.lines import LineWriter
+from limpet.cli.node_output import file_size, long_line, ncdu_json, node_json
 from limpet.cli.session import Session
 from limpet.cli.snapshot_output import snapshot_document, snapshot_fields, snapshot_line
-from limpet.format.node import Node, NodeType
+from limpet.format import fields as read
+from limpet.format.fields import Fields
 from limpet.repository.snapshots import StoredSnapshot
 
 NCDU_VERSION = "1, 2"
 
-SortKey = Callable[[bytes, Node], object]
+SortKey = Callable[[bytes, Fields], object]
+
+
+def _time_key(name: str) -> SortKey:
+    return lambda _path, fields: read.time(fields, name).ns
+
 
 SORT_KEYS: dict[str, SortKey | None] = {
     "name": None,  # the order of the walk
-    "size": lambda _path, node: file_size(node),
-    "time": lambda _path, node: node.mtime.ns,
-    "mtime": lambda _path, node: node.mtime.ns,
-    "atime": lambda _path, node: node.atime.ns,
-    "ctime": lambda _path, node: node.ctime.ns,
-    "extension": lambda path, _node: extension(path),
+    "size": lambda _path, fields: file_size(fields),
+    "time": _time_key("mtime"),
+    "mtime": _time_key("mtime"),
+    "atime": _time_key("atime"),
+    "ctime": _time_key("ctime"),
+    "extension": lambda path, _fields: extension(path),
 }
 
 
@@ -42,8 +49,12 @@ class Listing(ABC):
         """The snapshot that is listed."""
 
     @abstractmethod
-    def entry(self, path: bytes, node: Node, *, leads_to_match: bool = False) -> None:
-        """One entry, or (`leads_to_match`) only a folder on the way to one."""
+    def entry(self, path: bytes, fields: Fields) -> None:
+        """One entry: its node as it is stored."""
+
+    def leading_folder(self, path: bytes, fields: Fields) -> None:
+        """A folder on the way to an entry, not listed itself."""
+        return
 
     def close(self) -> None:
         """No entry comes any more."""
@@ -53,8 +64,11 @@ class Listing(ABC):
 class TextListing(Listing):
     """One line an entry."""
 
-    def __init__(self, session: Session, folders: Sequence[str], *, is_long: bool, human_readable: bool) -> None:
+    def __init__(
+        self, session: Session, lines: LineWriter, folders: Sequence[str], *, is_long: bool, human_readable: bool
+    ) -> None:
         self._session = session
+        self._lines = lines
         self._folders = folders
         self._is_long = is_long
         self._human_readable = human_readable
@@ -62,60 +76,65 @@ class TextListing(Listing):
     def snapshot(self, stored: StoredSnapshot) -> None:
         self._session.say(f"{snapshot_line(stored)} filtered by [{' '.join(self._folders)}]:")
 
-    def entry(self, path: bytes, node: Node, *, leads_to_match: bool = False) -> None:
-        if leads_to_match:
-            return
-        if self._is_long:
-            self._session.print(long_line(path, node, human_readable=self._human_readable))
-        else:
-            self._session.print(to_text(path))
+    def entry(self, path: bytes, fields: Fields) -> None:
+        line = long_line(path, fields, human_readable=self._human_readable) if self._is_long else path
+        self._lines.write(line)
 
 
 class JsonListing(Listing):
     """One document a line."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, lines: LineWriter) -> None:
         self._session = session
+        self._lines = lines
 
     def snapshot(self, stored: StoredSnapshot) -> None:
         self._session.print_json(snapshot_document(stored) | {"message_type": "snapshot", "struct_type": "snapshot"})
 
-    def entry(self, path: bytes, node: Node, *, leads_to_match: bool = False) -> None:
-        if not leads_to_match:
-            self._session.print_json(node_document(path, node))
+    def entry(self, path: bytes, fields: Fields) -> None:
+        self._lines.write(node_json(path, fields))
 
 
 class NcduListing(Listing):
-    """Nested arrays, one for each folder, that `ncdu -f -` reads."""
+    """Nested arrays, one for each folder, that `ncdu -f -` reads. Every folder on the way has its array."""
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, lines: LineWriter) -> None:
+        self._lines = lines
+        self._line = b""
         self._open: list[bytes] = []
 
     def snapshot(self, stored: StoredSnapshot) -> None:
-        self._write(f"[{NCDU_VERSION}, {encode_json(snapshot_fields(stored.snapshot))}, [" + '{"name":"/"}')
+        self._line = f'[{NCDU_VERSION}, {encode_json(snapshot_fields(stored.snapshot))}, [{{"name":"/"}}'.encode()
 
-    def entry(self, path: bytes, node: Node, *, leads_to_match: bool = False) -> None:
+    def entry(self, path: bytes, fields: Fields) -> None:
         self._leave_until(path)
-        indent = "  " * (1 + len(self._open))
-        document = encode_json(ncdu_document(node))
-        if node.type is NodeType.DIR:
+        indent = b"  " * (1 + len(self._open))
+        document = ncdu_json(fields)
+        self._end_line(b",")
+        if fields.get("type") == "dir":
             self._open.append(path + b"/")
-            self._write(f",\n{indent}[\n{indent}  {document}")
-        else:
-            self._write(f",\n{indent}{document}")
+            self._lines.write(indent + b"[")
+            indent += b"  "
+        self._line = indent + document
+
+    def leading_folder(self, path: bytes, fields: Fields) -> None:
+        self.entry(path, fields)
 
     def close(self) -> None:
         self._leave_until(b"")
-        self._write("\n]\n]\n")
+        self._end_line()
+        self._lines.write(b"]")
+        self._lines.write(b"]")
 
     def _leave_until(self, path: bytes) -> None:
         while self._open and not path.startswith(self._open[-1]):
             self._open.pop()
-            self._write(f"\n{'  ' * (1 + len(self._open))}]")
+            self._end_line()
+            self._line = b"  " * (1 + len(self._open)) + b"]"
 
-    def _write(self, text: str) -> None:
-        self._session.terminal.write_bytes(text.encode("utf-8", "surrogateescape"))
+    def _end_line(self, separator: bytes = b"") -> None:
+        """Whether a comma follows is known only when the next line is."""
+        self._lines.write(self._line + separator)
 
 
 class SortedListing(Listing):
@@ -125,14 +144,14 @@ class SortedListing(Listing):
         self._inner = inner
         self._key = key
         self._is_reversed = is_reversed
-        self._entries: list[tuple[bytes, Node]] = []
+        self._entries: list[tuple[bytes, Fields]] = []
 
     def snapshot(self, stored: StoredSnapshot) -> None:
         self._inner.snapshot(stored)
 
-    def entry(self, path: bytes, node: Node, *, leads_to_match: bool = False) -> None:
-        if not leads_to_match:
-            self._entries.append((path, node))
+    def entry(self, path: bytes, fields: Fields) -> None:
+        fields.pop("content", None)  # the largest part, and nothing that is listed
+        self._entries.append((path, fields))
 
     def close(self) -> None:
         key = self._key
@@ -140,6 +159,6 @@ class SortedListing(Listing):
             self._entries.sort(key=lambda entry: (key(*entry), entry[0]))
         if self._is_reversed:
             self._entries.reverse()
-        for path, node in self._entries:
-            self._inner.entry(path, node)
+        for path, fields in self._entries:
+            self._inner.entry(path, fields)
         self._inner.close()

@@ -25,9 +25,12 @@ __all__ = [
     "decode_node",
     "encode_node",
     "go_mode_from_stat",
+    "link_target_of",
     "node_from_stat",
     "node_json",
+    "raw_name",
     "st_mode_from_go",
+    "subtree_of",
 ]
 
 
@@ -178,6 +181,24 @@ def decode_node(fields: read.Fields) -> Node:
         raise IntegrityError(f"node {str(name)[:80]!r}: {error}") from error
 
 
+def raw_name(fields: read.Fields) -> bytes:
+    """The name alone of a node that is still its JSON object; IntegrityError if it makes no sense."""
+    name = fields.get("name")
+    return unquote_name(name if type(name) is str else read.string(fields, "name"))
+
+
+def subtree_of(fields: read.Fields) -> BlobId | None:
+    """The tree alone of a folder's node that is still its JSON object."""
+    value = fields.get("subtree")
+    return None if value is None else BlobId(read.id_from_hex(value))
+
+
+def link_target_of(fields: read.Fields) -> bytes:
+    """The target alone of a symlink's node that is still its JSON object."""
+    raw_target = read.base64(fields, "linktarget_raw")
+    return read.string(fields, "linktarget").encode() if raw_target is None else raw_target
+
+
 def _decode(fields: read.Fields) -> Node:
     mtime = read.time(fields, "mtime")
     node = Node(
@@ -207,15 +228,13 @@ def _decode(fields: read.Fields) -> Node:
 
 def _decode_rare(fields: read.Fields, node: Node) -> None:
     """What plain files do not have."""
-    raw_target = read.base64(fields, "linktarget_raw")
-    node.link_target = read.string(fields, "linktarget").encode() if raw_target is None else raw_target
+    node.link_target = link_target_of(fields)
     if "extended_attributes" in fields:
         node.extended_attributes = [_decode_attribute(v) for v in read.array(fields, "extended_attributes") or ()]
     if fields.get("generic_attributes") is not None:
         node.generic_attributes = read.as_object(fields["generic_attributes"], "generic_attributes")
     node.device = read.uint(fields, "device")
-    subtree = read.identifier(fields, "subtree")
-    node.subtree = None if subtree is None else BlobId(subtree)
+    node.subtree = subtree_of(fields)
     node.error = read.string(fields, "error")
     node.extra = {key: value for key, value in fields.items() if key not in _KNOWN}
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from limpet.errors import LimpetError, RepositoryError
-from limpet.format.node import Node, NodeType
+from limpet.format.fields import Fields
+from limpet.format.node import Node, decode_node, raw_name, subtree_of
 from limpet.ids import BlobId
 from limpet.repository.repository import Repository
 
@@ -36,18 +37,35 @@ def walk(
     `descend` is asked for each folder after it was yielded whether to go into it. Without `on_error` a tree that
     cannot be read raises.
     """
+    wanted = None if descend is None else lambda path, fields: descend(path, decode_node(fields))
+    for path, fields in walk_fields(repository, tree_id, root=root, descend=wanted, on_error=on_error):
+        yield path, decode_node(fields)
+
+
+def walk_fields(
+    repository: Repository,
+    tree_id: BlobId,
+    *,
+    root: bytes = b"/",
+    descend: Callable[[bytes, Fields], bool] | None = None,
+    on_error: OnTreeError | None = None,
+) -> Iterator[tuple[bytes, Fields]]:
+    """`walk` for whoever looks at few fields of many nodes: each node as its JSON object, a fifth of the work.
+
+    Nothing in the objects is checked but name, type and subtree: read the rest with `limpet.format.fields`.
+    """
     # A stack of our own: a path may be thousands of folders deep.
     stack = [(root.rstrip(b"/") + b"/", iter(_load(repository, root, tree_id, on_error)))]
     while stack:
         folder, nodes = stack[-1]
-        node = next(nodes, None)
-        if node is None:
+        for fields in nodes:
+            path = folder + raw_name(fields)
+            yield path, fields
+            if fields.get("type") == "dir" and (descend is None or descend(path, fields)):
+                stack.append((path + b"/", iter(_load(repository, path, subtree_of(fields), on_error))))
+                break
+        else:
             stack.pop()
-            continue
-        path = folder + node.name
-        yield path, node
-        if node.type is NodeType.DIR and (descend is None or descend(path, node)):
-            stack.append((path + b"/", iter(_load(repository, path, node.subtree, on_error))))
 
 
 def find_node(repository: Repository, tree_id: BlobId, path: bytes) -> FoundNode:
@@ -65,11 +83,11 @@ def find_node(repository: Repository, tree_id: BlobId, path: bytes) -> FoundNode
     return found
 
 
-def _load(repository: Repository, path: bytes, tree_id: BlobId | None, on_error: OnTreeError | None) -> list[Node]:
+def _load(repository: Repository, path: bytes, tree_id: BlobId | None, on_error: OnTreeError | None) -> list[Fields]:
     try:
         if tree_id is None:
             raise RepositoryError(f"folder {_text(path)} has no tree")
-        return repository.load_tree(tree_id)
+        return repository.load_tree_fields(tree_id)
     except LimpetError as error:
         if on_error is None:
             raise

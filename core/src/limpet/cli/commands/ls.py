@@ -8,12 +8,14 @@ from dataclasses import replace
 
 import click
 
+from limpet.cli.lines import LineWriter
 from limpet.cli.listing import SORT_KEYS, JsonListing, Listing, NcduListing, SortedListing, TextListing
 from limpet.cli.selectors import snapshot_filter, snapshot_filter_options
 from limpet.cli.session import Session, pass_session
 from limpet.errors import UsageError
-from limpet.format.node import Node, NodeType
-from limpet.operations.walk import walk
+from limpet.ids import BlobId
+from limpet.operations.walk import walk_fields
+from limpet.repository.repository import Repository
 from limpet.repository.snapshots import StoredSnapshot, find_snapshot, tree_of
 
 
@@ -59,32 +61,40 @@ def command(
     folders = arguments[1:]
     if not all(folder.startswith("/") for folder in folders):
         raise UsageError("All path filters must be absolute, starting with a forward slash '/'")
+    lines = LineWriter(session.terminal)
     listing: Listing
     if session.json:
-        listing = JsonListing(session)
+        listing = JsonListing(session, lines)
     elif ncdu:
-        listing = NcduListing(session)
+        listing = NcduListing(lines)
     else:
-        listing = TextListing(session, folders, is_long=is_long, human_readable=human_readable)
+        listing = TextListing(session, lines, folders, is_long=is_long, human_readable=human_readable)
     if SORT_KEYS[sort] or is_reversed:
         listing = SortedListing(listing, SORT_KEYS[sort], is_reversed=is_reversed)
-    selection = FolderSelection(folders, recursive=recursive)
-    with session.locked_repository() as repository:
+    with session.locked_repository() as repository, lines:
         stored, subfolder = find_snapshot(repository, arguments[0], snapshot_filter(host, tag, path))
         repository.load_index(session.reporter)
         tree_id = tree_of(repository, stored, subfolder)
         # As restic: the snapshot shown is the one whose root is listed.
         listing.snapshot(StoredSnapshot(stored.id, replace(stored.snapshot, tree=tree_id)))
-        for node_path, node in walk(repository, tree_id, descend=selection.descends):
-            if selection.lists(node_path):
-                listing.entry(node_path, node)
-            elif selection.leads_on(node_path):
-                listing.entry(node_path, node, leads_to_match=True)
+        if folders:
+            _list_folders(repository, tree_id, listing, FolderSelection(folders, recursive=recursive))
+        else:
+            for node_path, fields in walk_fields(repository, tree_id):
+                listing.entry(node_path, fields)
         listing.close()
 
 
+def _list_folders(repository: Repository, tree_id: BlobId, listing: Listing, selection: FolderSelection) -> None:
+    for path, fields in walk_fields(repository, tree_id, descend=lambda path, _fields: selection.descends(path)):
+        if selection.lists(path):
+            listing.entry(path, fields)
+        elif selection.leads_on(path):
+            listing.leading_folder(path, fields)
+
+
 class FolderSelection:
-    """Which entries a listing of some folders shows, and which folders it walks into. Without folders: all."""
+    """Which entries a listing of some folders shows, and which folders it walks into."""
 
     def __init__(self, folders: Sequence[str], *, recursive: bool) -> None:
         self._folders = [_parts(folder.encode("utf-8", "surrogateescape")) for folder in folders]
@@ -93,16 +103,16 @@ class FolderSelection:
     def lists(self, path: bytes) -> bool:
         """Whether the entry is one of the folders or in one of them."""
         parts = _parts(path)
-        return not self._folders or any(parts[: len(folder)] == folder for folder in self._folders)
+        return any(parts[: len(folder)] == folder for folder in self._folders)
 
     def leads_on(self, path: bytes) -> bool:
         """Whether one of the folders is the entry or below it."""
         parts = _parts(path)
-        return not self._folders or any(folder[: len(parts)] == parts for folder in self._folders)
+        return any(folder[: len(parts)] == parts for folder in self._folders)
 
-    def descends(self, path: bytes, node: Node) -> bool:
+    def descends(self, path: bytes) -> bool:
         """Whether what is in the folder has to be looked at."""
-        return node.type is NodeType.DIR and ((self._recursive and self.lists(path)) or self.leads_on(path))
+        return (self._recursive and self.lists(path)) or self.leads_on(path)
 
 
 def _parts(path: bytes) -> list[bytes]:
