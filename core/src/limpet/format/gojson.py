@@ -45,6 +45,11 @@ def quote_name(raw: bytes) -> bytes:
     return b'"%b"' % raw.decode("utf-8", "surrogateescape").translate(_name_escapes).encode()
 
 
+def go_quoted(raw: bytes) -> str:
+    """The bytes as Go's `%q` shows them, quotes and all."""
+    return '"' + "".join(map(_quoted, map(ord, raw.decode("utf-8", "surrogateescape")))) + '"'
+
+
 class _TextEscapes(dict[int, str]):
     """What JSON writes for a code point; for `str.translate`, filled as it is asked."""
 

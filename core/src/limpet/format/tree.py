@@ -7,18 +7,22 @@ does not insist on the order (`first_disorder` tells) and writing does. A damage
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
+
+import orjson
 
 from limpet.errors import IntegrityError
 from limpet.format import Buffer
 from limpet.format import fields as read
+from limpet.format.gojson import json_value, unquote_name
 from limpet.format.node import Node, decode_node, encode_node
 
 _OPENING = b'{"nodes":['
 _CLOSING = b"]}\n"
 _BATCH_SIZE = 1 << 20
 # Where one node ends and the next begins. Extended attributes begin the same way, but go on with their value.
+_ESCAPED = re.compile(rb"[<>&]|\xe2\x80[\xa8\xa9]")
 _BORDER = re.compile(rb'\}(?=,\{"name":"(?:[^"\\]++|\\.)*+","type":")', re.DOTALL)
 
 
@@ -36,6 +40,19 @@ def encode_nodes(nodes: Iterable[Node]) -> bytes:
             raise IntegrityError(f"nodes are not in order or appear twice: {node.name!r} after {last!r}")
         last = node.name
         parts.append(encode_node(node))
+    return encode_tree(parts)
+
+
+def encode_tree_fields(nodes: Iterable[read.Fields]) -> bytes:
+    """The tree of nodes that are JSON objects, each as it is; IntegrityError as `encode_nodes`."""
+    parts: list[bytes] = []
+    last = b""
+    for fields in nodes:
+        name = unquote_name(read.string(fields, "name"))
+        if name <= last:
+            raise IntegrityError(f"nodes are not in order or appear twice: {name!r} after {last!r}")
+        last = name
+        parts.append(json_value(fields))
     return encode_tree(parts)
 
 
@@ -95,6 +112,14 @@ def reencodes(data: Buffer) -> bool:
     except IntegrityError:
         return False
     return view[position:] == _CLOSING
+
+
+def reencodes_fields(data: Buffer, nodes: Sequence[read.Fields]) -> bool:
+    """Whether the tree's JSON objects, just decoded, surely give the same bytes again; a quick answer, often True.
+
+    False says nothing: names that JSON escapes are beyond it.
+    """
+    return b"".join((_OPENING[:-1], orjson.dumps(nodes), _CLOSING[1:])) == data and not _ESCAPED.search(data)
 
 
 def _batches(view: memoryview) -> Iterator[list[read.Fields]]:

@@ -22,6 +22,7 @@ COMMANDS = {
     "protect": "Keep snapshots from being removed",
     "repair": "Repair the repository",
     "restore": "Extract the data from a snapshot",
+    "rewrite": "Rewrite snapshots to exclude files or change metadata",
     "self-update": "Say how to update Limpet",
     "snapshots": "List all snapshots",
     "tag": "Modify tags on snapshots",

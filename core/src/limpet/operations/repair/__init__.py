@@ -1,0 +1,1 @@
+"""Repairs of a damaged repository: each makes do with what is still there."""
