@@ -2,13 +2,14 @@
  *
  * Arguments: a file with JSON lines of index files, and the number of rounds. Each round mutates a line, scans it in
  * memory of exactly its size and loads it into a table; then every level of the chunker cuts buffers of exactly the size
- * it is told.
+ * it is told, and messages are hashed in memory of exactly their size.
  */
 #include "../../src/limpet/format/native/chunker.h"
 #include "../../src/limpet/format/native/claim_table.h"
 #include "../../src/limpet/format/native/blob_marks.h"
 #include "../../src/limpet/format/native/index_encode.h"
 #include "../../src/limpet/format/native/index_table.h"
+#include "../../src/limpet/format/native/sha256.h"
 
 #include <stdio.h>
 
@@ -166,6 +167,50 @@ static void check_claims(unsigned long rounds) {
 #endif
 }
 
+/* A stream in parts, with messages beside each, against the same bytes hashed at once. */
+static void check_sha256(unsigned long rounds) {
+#ifdef HAVE_SHA256
+    if (!sha256_is_supported()) {
+        return;
+    }
+    uint8_t *whole = calloc(1, 1 << 16);
+    for (unsigned long i = 0; whole != NULL && i < rounds; i++) {
+        uint8_t digests[4][SHA256_SIZE], expected[SHA256_SIZE];
+        Sha256 stream;
+        size_t length = 0;
+        sha256_init(&stream);
+        for (uint64_t parts = chance(6); parts > 0; parts--) {
+            Sha256Job jobs[4];
+            uint8_t *copies[4];
+            for (unsigned k = 0; k < 4; k++) {
+                size_t size = chance(300);
+                copies[k] = exact_copy(whole + chance(1000), size);
+                jobs[k] = (Sha256Job){copies[k], size, digests[k]};
+            }
+            size_t size = chance(500);
+            for (size_t k = 0; k < size; k++) {
+                whole[length + k] = (uint8_t)chance(256);
+            }
+            uint8_t *part = exact_copy(whole + length, size);
+            sha256_update_beside(&stream, part, size, jobs, chance(5));
+            length += size;
+            free(part);
+            for (unsigned k = 0; k < 4; k++) {
+                free(copies[k]);
+            }
+        }
+        sha256_digest(&stream, digests[0]);
+        sha256_all(&(Sha256Job){whole, length, expected}, 1);
+        if (memcmp(digests[0], expected, SHA256_SIZE) != 0) {
+            abort();
+        }
+    }
+    free(whole);
+#else
+    (void)rounds;
+#endif
+}
+
 int main(int argc, char **argv) {
     static uint8_t line[1 << 16];
     unsigned long rounds = argc > 2 ? strtoul(argv[2], NULL, 10) : 0;
@@ -179,5 +224,6 @@ int main(int argc, char **argv) {
     fclose(file);
     check_chunkers(rounds / 1000);
     check_claims(rounds);
+    check_sha256(rounds / 4);
     return 0;
 }

@@ -19,6 +19,7 @@ PARTS = (
     "chunker",
     "chunker_avx2",
     "chunker_avx512",
+    "sha256",
 )
 ROUNDS = 8_000
 

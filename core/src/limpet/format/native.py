@@ -9,7 +9,16 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from limpet.format._native import BlobMarks, Chunker, ClaimTable, IndexTable, die_with_parent, keep_freed_memory
+    from limpet.format._native import (
+        BlobMarks,
+        Chunker,
+        ClaimTable,
+        IndexTable,
+        Sha256,
+        die_with_parent,
+        keep_freed_memory,
+        sha256_all,
+    )
 
     IS_NATIVE: bool
 else:
@@ -32,5 +41,21 @@ else:
         from limpet.format._native import ClaimTable
     except ImportError:  # also where a system has no shared anonymous memory
         from limpet.format._claims_py import ClaimTable
+    try:
+        if not IS_NATIVE:
+            raise ImportError
+        from limpet.format._native import Sha256, sha256_all
+    except ImportError:  # also where the processor has no instructions for it
+        from limpet.format._sha256_py import Sha256, sha256_all
 
-__all__ = ["IS_NATIVE", "BlobMarks", "Chunker", "ClaimTable", "IndexTable", "die_with_parent", "keep_freed_memory"]
+__all__ = [
+    "IS_NATIVE",
+    "BlobMarks",
+    "Chunker",
+    "ClaimTable",
+    "IndexTable",
+    "Sha256",
+    "die_with_parent",
+    "keep_freed_memory",
+    "sha256_all",
+]

@@ -67,7 +67,7 @@ void free_object(PyObject *self) {
     Py_DECREF(type);
 }
 
-static int add_type(PyObject *module, PyType_Spec *spec) {
+int add_type(PyObject *module, PyType_Spec *spec) {
     PyObject *type = PyType_FromModuleAndSpec(module, spec, NULL);
     if (type == NULL) {
         return -1;
@@ -91,7 +91,7 @@ static int module_exec(PyObject *module) {
         return -1;
     }
 #endif
-    return 0;
+    return add_sha256(module);
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg) {
