@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from limpet.cli.commands import COMMANDS
+from limpet.cli.commands import COMMANDS, DEPRECATED
 from limpet.cli.exits import EXIT_FAILED, CommandExit
 from limpet.cli.options import GlobalOption, add_global_options
 from limpet.errors import PluginError
@@ -62,11 +62,23 @@ class RootGroup(LimpetGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in self.commands:
             return self.commands[cmd_name]
+        if cmd_name in DEPRECATED:
+            return self._deprecated_command(ctx, cmd_name)
         command = _core_command(cmd_name) if cmd_name in COMMANDS else _plugin_command(cmd_name)
         if command is not None:
             prepare(command)
             command.epilog = command.epilog or "Global options, before or after the command: see `limpet help`."
         return command
+
+    def _deprecated_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """The command that is meant by a name it had long ago, with a warning."""
+        group_name, inner_name = DEPRECATED[name]
+        group = self.get_command(ctx, group_name)
+        inner = group.commands.get(inner_name) if isinstance(group, click.Group) else None
+        if inner is not None and ctx.obj is not None and not ctx.resilient_parsing:
+            new_name = f"{group_name} {inner_name}"
+            ctx.obj.terminal.error(f'Command "{name}" is deprecated, Use "{new_name}" instead')
+        return inner
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
         if incomplete.startswith("-"):

@@ -41,6 +41,8 @@ class SecondaryOptions:
     key_hint: str | None
     password_command: str | None
     insecure_no_password: bool
+    is_legacy: bool = False
+    """Named by --repo2 and its kin, the forerunners of --from-repo: for `copy` it is the target, not the source."""
 
     @property
     def is_given(self) -> bool:
@@ -52,9 +54,16 @@ class SecondaryOptions:
         if not self.is_given:
             raise UsageError("Please specify a source repository location (--from-repo or --from-repository-file)")
         if self.repo and self.repository_file:
-            raise UsageError(
-                "Options --from-repo and --from-repository-file are mutually exclusive, please specify only one"
+            repo, file = (
+                ("--repo2", "--repository-file2") if self.is_legacy else ("--from-repo", "--from-repository-file")
             )
+            raise UsageError(f"Options {repo} and {file} are mutually exclusive, please specify only one")
+        for name, value, way_out in (
+            ("repo2", self.repo, "use --repo or --from-repo instead"),
+            ("repository-file2", self.repository_file, "use --repository-file or --from-repository-file instead"),
+        ):
+            if self.is_legacy and value:
+                session.reporter.warning(f"Flag --{name} has been deprecated, {way_out}")
         options = without_password(
             session.options,
             repo=self.repo,
@@ -64,7 +73,7 @@ class SecondaryOptions:
             password_command=self.password_command,
             insecure_no_password=self.insecure_no_password,
         )
-        return session.secondary_repository(options, "FROM_PASSWORD")
+        return session.secondary_repository(options, "PASSWORD2" if self.is_legacy else "FROM_PASSWORD")
 
 
 def secondary_options(purpose: str) -> Callable[[Command], Command]:
@@ -82,14 +91,32 @@ def secondary_options(purpose: str) -> Callable[[Command], Command]:
                 metavar=metavar,
                 help=f"{text} {purpose} (default: $LIMPET_{variable} or $RESTIC_{variable})",
             )(command)
+            click.option(_legacy_flag(name), metavar=metavar, hidden=True)(command)
         return command
 
     return decorate
 
 
 def take_secondary(arguments: dict[str, Any]) -> SecondaryOptions:
-    """The second repository's options, taken out of the command's arguments, with the environment's defaults."""
-    values = {}
+    """The second repository's options, taken out of the command's arguments, with the environment's defaults.
+
+    UsageError where it is named in today's way and in that of restic before 0.14 at once.
+    """
+    values: dict[str, Any] = {}
+    legacy: dict[str, Any] = {}
     for name, _, _, variable in _DECLARATIONS:
-        values[name.removeprefix("from_")] = arguments.pop(name) or environment(variable)
-    return SecondaryOptions(insecure_no_password=arguments.pop("from_insecure_no_password"), **values)
+        field = name.removeprefix("from_")
+        values[field] = arguments.pop(name) or environment(variable)
+        flag = _legacy_flag(name).removeprefix("--").replace("-", "_")
+        legacy[field] = arguments.pop(flag) or environment(f"{variable.removeprefix('FROM_')}2")
+    insecure_no_password = arguments.pop("from_insecure_no_password")
+    if not any(legacy.values()):
+        return SecondaryOptions(insecure_no_password=insecure_no_password, **values)
+    if any(values.values()) or insecure_no_password:
+        raise UsageError("Option groups repo2 and from-repo are mutually exclusive, please specify only one")
+    return SecondaryOptions(insecure_no_password=False, is_legacy=True, **legacy)
+
+
+def _legacy_flag(name: str) -> str:
+    """The flag's name before restic 0.14: `--repo2` for `from_repo`."""
+    return f"--{name.removeprefix('from_').replace('_', '-')}2"

@@ -31,3 +31,6 @@ COMMANDS = {
     "version": "Print version information",
 }
 """Name and one line of help: the list of commands is shown without importing any."""
+
+DEPRECATED = {"rebuild-index": ("repair", "index")}
+"""Commands under the names they had long ago: they work and warn, and no help shows them."""

@@ -41,8 +41,11 @@ def command(
     """
     session.speak_text()
     chosen_by = snapshot_filter(host, tag, path)
-    source = take_secondary(secondary).open(session)
+    named = take_secondary(secondary)
+    source = named.open(session)
     destination = session.repository()
+    if named.is_legacy:  # --repo2 named the target
+        source, destination = destination, source
     with (
         source.lock(retry_lock_s=session.retry_lock_s, no_lock=session.no_lock),
         destination.lock(retry_lock_s=session.retry_lock_s),
