@@ -66,7 +66,7 @@ def command(
         session.terminal.error("Flag --check-unused has been deprecated, `--check-unused` is deprecated and is ignored")
     subset = EveryPack() if read_data else parse_subset(read_data_subset)
     options = CheckOptions(subset, snapshot_ids, snapshot_filter(host, tag, path))
-    output = _Output(session)
+    output = CheckOutput(session)
     try:
         if not session.no_lock:
             session.reporter.note("create exclusive lock for repository")
@@ -95,7 +95,7 @@ def parse_subset(text: str) -> Subset | None:
         raise UsageError(INVALID_SUBSET) from error
 
 
-class _Output:
+class CheckOutput:
     """Tells findings when they are made, and in the end what follows from them, in restic's words."""
 
     def __init__(self, session: Session) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 from dataclasses import replace
 
@@ -11,6 +10,7 @@ from limpet.contracts.hooks import SnapshotDraft
 from limpet.format.snapshot import Snapshot, SnapshotSummary, encode_snapshot
 from limpet.format.timestamps import Time
 from limpet.operations.backup.options import BackupOptions, BackupResult
+from limpet.operations.origin import login_name
 from limpet.repository.repository import Repository
 from limpet.repository.snapshots import StoredSnapshot
 
@@ -29,7 +29,7 @@ def save_snapshot(repository: Repository, options: BackupOptions, result: Backup
         paths=list(result.paths),
         parent=None if parent is None else parent.id,
         hostname=options.hostname,
-        username=_username(),
+        username=login_name(),
         uid=os.getuid() if hasattr(os, "getuid") else 0,
         gid=os.getgid() if hasattr(os, "getgid") else 0,
         excludes=list(options.excludes),
@@ -61,10 +61,3 @@ def _summary(result: BackupResult) -> SnapshotSummary:
         total_files_processed=counts.files_processed,
         total_bytes_processed=counts.bytes_processed,
     )
-
-
-def _username() -> str:
-    try:
-        return getpass.getuser()
-    except (ImportError, KeyError, OSError):
-        return ""
