@@ -45,7 +45,7 @@ def _lines(result: BackupResult, options: BackupOptions, *, verbose: bool) -> li
 
 def _document(result: BackupResult, options: BackupOptions) -> dict[str, Any]:
     dry_run = {"dry_run": True} if options.dry_run else {}
-    return {"message_type": "summary"} | dry_run | figures(result)
+    return {"message_type": "summary"} | figures(result) | dry_run
 
 
 def figures(result: BackupResult) -> dict[str, int | float | str]:
@@ -64,9 +64,9 @@ def figures(result: BackupResult) -> dict[str, int | float | str]:
         "data_added_packed": stored.packed_bytes,
         "total_files_processed": counts.files_processed,
         "total_bytes_processed": counts.bytes_processed,
+        "total_duration": result.duration_s,
         "backup_start": format_time(result.started_ns),
         "backup_end": format_time(result.ended_ns),
-        "total_duration": result.duration_s,
     }
     if result.snapshot is not None:
         found["snapshot_id"] = result.snapshot.id.hex()

@@ -10,7 +10,7 @@ SCAN_FINISHED = "scan_finished"
 
 def item_line(operation: str, event: ItemEvent) -> str:
     """One item done, as restic's -vv shows it."""
-    path = neutralise(event.path)
+    path = neutralise(event.path) if operation == "backup" and event.action != "excluded" else event.path  # as restic
     if event.action == SCAN_FINISHED:
         size = format_bytes(event.data_size_bytes)
         return f"scan finished in {event.duration_s:.3f}s: {event.total_files} files, {size}"

@@ -27,10 +27,9 @@ def counter_line(progress: Progress, elapsed_s: float) -> str:
 def status_document(progress: Progress, elapsed_s: float, remaining_s: int) -> dict[str, object]:
     """How far the operation is, for a program."""
     total = progress.bytes_total or 0
-    document: dict[str, object] = {"message_type": "status"}
-    optional: dict[str, object] = {"seconds_elapsed": int(elapsed_s)}
+    first: dict[str, object] = {"seconds_elapsed": int(elapsed_s)}
     if progress.operation == "restore":
-        optional |= {
+        counts: dict[str, object] = {
             "total_files": progress.files_total or 0,
             "files_restored": progress.files_done,
             "files_skipped": progress.files_skipped,
@@ -40,8 +39,8 @@ def status_document(progress: Progress, elapsed_s: float, remaining_s: int) -> d
             "bytes_skipped": progress.bytes_skipped,
         }
     else:
-        optional |= {
-            "seconds_remaining": remaining_s,
+        first["seconds_remaining"] = remaining_s
+        counts = {
             "total_files": progress.files_total or 0,
             "files_done": progress.files_done,
             "total_bytes": total,
@@ -49,9 +48,12 @@ def status_document(progress: Progress, elapsed_s: float, remaining_s: int) -> d
             "error_count": progress.errors,
             "current_files": sorted(progress.current.copy()),
         }
-    document |= {key: value for key, value in optional.items() if value}
-    document["percent_done"] = progress.bytes_done / total if total else 0
-    return document
+    percent_done = {"percent_done": progress.bytes_done / total if total else 0}
+    return {"message_type": "status"} | _without_zeros(first) | percent_done | _without_zeros(counts)
+
+
+def _without_zeros(fields: dict[str, object]) -> dict[str, object]:
+    return {key: value for key, value in fields.items() if value}
 
 
 def _backup_line(progress: Progress, elapsed_s: float, remaining_s: int) -> str:

@@ -155,6 +155,24 @@ def days_from_date(year: int, month: int, day: int) -> int:
     return era * 146_097 + year_of_era * 365 + year_of_era // 4 - year_of_era // 100 + of_year - 719_468
 
 
+def go_duration(ns: int) -> str:
+    """A length of time as Go's `Duration.String` shows it: `0s`, `59.5ms`, `1.5s`, `5m0s`, `1h0m3.25s`."""
+    sign, ns = ("-" if ns < 0 else ""), abs(ns)
+    if ns < NS_PER_S:
+        unit, digits = next(one for one in (("ns", 0), ("µs", 3), ("ms", 6)) if ns < 10 ** (one[1] + 3))
+        return sign + (_decimal(ns, digits) + unit if ns else "0s")
+    minutes, rest_ns = divmod(ns, 60 * NS_PER_S)
+    hours, minutes = divmod(minutes, 60)
+    above = f"{hours}h{minutes}m" if hours else f"{minutes}m" if minutes else ""
+    return f"{sign}{above}{_decimal(rest_ns, 9)}s"
+
+
+def _decimal(number: int, digits: int) -> str:
+    """`number / 10**digits`, exactly and without trailing zeros."""
+    whole, fraction = divmod(number, 10**digits)
+    return f"{whole}.{fraction:0{digits}d}".rstrip("0").rstrip(".") if fraction else str(whole)
+
+
 _RFC3339 = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]+))?(Z|[+-][0-9]{2}:[0-9]{2})"
 )

@@ -12,7 +12,7 @@ from typing import Protocol
 from limpet.contracts.backend import Backend, FileKind
 from limpet.errors import BackendError, IntegrityError, MissingFileError
 from limpet.format.lockfile import LockFile, decode_lockfile
-from limpet.format.timestamps import NS_PER_S, Time, format_time
+from limpet.format.timestamps import NS_PER_S, Time, format_time, go_duration
 from limpet.ids import StorageId, parse_storage_id, short
 from limpet.repository.keys import current_user
 
@@ -83,15 +83,12 @@ def process_exists(pid: int) -> bool:
 
 
 def describe_lock(lock: LockFile, lock_id: StorageId, now_ns: int) -> str:
-    """Who holds the lock and since when, in restic's words on one line."""
-    age_s = max(0, now_ns - lock.time.ns) // NS_PER_S
-    minutes, seconds = divmod(age_s, 60)
-    hours, minutes = divmod(minutes, 60)
-    age = f"{hours}h{minutes}m{seconds}s" if hours else f"{minutes}m{seconds}s" if minutes else f"{seconds}s"
+    """Who holds the lock and since when: restic's words and lines, which wrappers look for."""
     created = format_time(lock.time.ns, lock.time.offset_s)[:19].replace("T", " ")
     return (
-        f"PID {lock.pid} on {lock.hostname} by {lock.username} (UID {lock.uid}, GID {lock.gid}), "
-        f"lock was created at {created} ({age} ago), storage ID {short(lock_id)}"
+        f"PID {lock.pid} on {lock.hostname} by {lock.username} (UID {lock.uid}, GID {lock.gid})\n"
+        f"lock was created at {created} ({go_duration(now_ns - lock.time.ns)} ago)\n"
+        f"storage ID {short(lock_id)}"
     )
 
 

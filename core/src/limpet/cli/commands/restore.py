@@ -11,14 +11,15 @@ from typing import Any, TypeVar
 import click
 
 from limpet.cli.formatting import format_bytes, format_duration
-from limpet.cli.restore_selection import PatternFlags, select_paths, select_xattrs
+from limpet.cli.pattern_flags import PatternFlags, pattern_options
+from limpet.cli.restore_selection import select_paths, select_xattrs
 from limpet.cli.selectors import snapshot_filter, snapshot_filter_options
 from limpet.cli.session import Session, pass_session
-from limpet.cli.times import format_go_duration, format_go_time
+from limpet.cli.snapshot_output import snapshot_line
 from limpet.errors import IntegrityError, LimpetError, RepositoryError, UsageError
-from limpet.ids import short
+from limpet.format.timestamps import go_duration
 from limpet.operations.restore import Overwrite, RestoreOptions, RestoreResult, restore, verify_files
-from limpet.repository.snapshots import StoredSnapshot, find_snapshot, tree_of
+from limpet.repository.snapshots import find_snapshot, tree_of
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -29,14 +30,7 @@ def _many(*flags: str, metavar: str, text: str) -> Callable[[Command], Command]:
 
 @click.command("restore", context_settings={"allow_interspersed_args": True})
 @click.option("-t", "--target", default="", metavar="directory", help="directory to extract data to")
-@_many("-e", "--exclude", metavar="pattern", text="exclude a pattern")
-@_many("--iexclude", metavar="pattern", text="same as --exclude but ignores the casing of filenames")
-@_many("--exclude-file", metavar="file", text="read exclude patterns from a file")
-@_many("--iexclude-file", metavar="file", text="same as --exclude-file but ignores casing of filenames in patterns")
-@_many("-i", "--include", metavar="pattern", text="include a pattern")
-@_many("--iinclude", metavar="pattern", text="same as --include but ignores the casing of filenames")
-@_many("--include-file", metavar="file", text="read include patterns from a file")
-@_many("--iinclude-file", metavar="file", text="same as --include-file but ignores casing of filenames in patterns")
+@pattern_options
 @_many("--exclude-xattr", metavar="pattern", text="exclude xattr by pattern")
 @_many("--include-xattr", metavar="pattern", text="include xattr by pattern")
 @snapshot_filter_options(single=True)
@@ -78,25 +72,22 @@ def command(session: Session, /, *, snapshot_ids: Sequence[str], target: str, ve
             raise RepositoryError(f"failed to find snapshot: {error}") from error
         repository.load_index(session.reporter)
         tree_id = tree_of(repository, stored, subfolder)
-        session.say(f"restoring {_describe(stored)} to {target}")
+        session.say(f"restoring {snapshot_line(stored)} to {target}")
         result = restore(repository, tree_id, Path(target), options, session.reporter)
         _print_summary(session, result)
         _raise_errors(result)
         if not verify:
             return
         session.say(f"verifying files in {target}")
-        started = time.monotonic()
+        started_ns = time.monotonic_ns()
         count = verify_files(repository, tree_id, Path(target), options, result, reporter=session.reporter)
         _raise_errors(result)
-        took = format_go_duration(time.monotonic() - started)
+        took = go_duration(time.monotonic_ns() - started_ns)
         session.say(f"finished verifying {count} files in {target} (took {took})")
 
 
 def _options(flags: dict[str, Any]) -> RestoreOptions:
-    sets = [
-        PatternFlags(word, flags[word], flags[f"i{word}"], flags[f"{word}_file"], flags[f"i{word}_file"])
-        for word in ("exclude", "include")
-    ]
+    sets = [PatternFlags.taken_from(flags, word) for word in ("exclude", "include")]
     try:
         overwrite = Overwrite(flags["overwrite"])
     except ValueError as error:
@@ -129,13 +120,6 @@ def _refuse_contradictions(snapshot_ids: Sequence[str], target: str, options: Re
         raise UsageError("'--target / --delete' must be combined with an include or exclude filter")
 
 
-def _describe(stored: StoredSnapshot) -> str:
-    snapshot = stored.snapshot
-    paths = " ".join(snapshot.paths)
-    when = format_go_time(snapshot.time.ns, snapshot.time.offset_s or 0)
-    return f"snapshot {short(stored.id)} of [{paths}] at {when} by {snapshot.username}@{snapshot.hostname}"
-
-
 def _print_summary(session: Session, result: RestoreResult) -> None:
     if session.json:
         session.print_json(_summary_document(result))
@@ -153,7 +137,7 @@ def _print_summary(session: Session, result: RestoreResult) -> None:
         line += f", skipped {result.files_skipped} files/dirs {format_bytes(result.bytes_skipped)}"
     if result.files_deleted:
         line += f", deleted {result.files_deleted} files/dirs"
-    session.say(line)
+    session.print(line)  # even with --quiet, as restic
 
 
 def _summary_document(result: RestoreResult) -> dict[str, object]:
