@@ -164,3 +164,29 @@ def test_an_interrupt_that_python_drops_comes_again() -> None:
     done = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, check=False, timeout=20)
     assert done.returncode == 130, done.stderr
     assert b"Traceback" not in done.stderr
+
+
+WRAPPED = """
+import sys
+from limpet.cli import main
+
+class Interrupted:
+    def __set_name__(self, owner, name):
+        raise KeyboardInterrupt  # as the signal's handler does, while a class of a plugin is made
+
+def run(session, arguments):
+    try:
+        class Plugin:
+            field = Interrupted()
+    except Exception as error:
+        raise ValueError("cannot be imported") from error
+
+main._run_with_hooks = run
+sys.exit(main.main(["version"]))
+"""
+
+
+def test_an_interrupt_that_comes_as_another_error() -> None:
+    """Python 3.11 makes an error of an interrupt while a class is made: scripts look for 130 all the same."""
+    done = subprocess.run([sys.executable, "-c", WRAPPED], capture_output=True, check=False, timeout=20)
+    assert (done.returncode, done.stderr) == (130, b"interrupted\n")

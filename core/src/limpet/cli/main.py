@@ -120,7 +120,7 @@ def _report(session: Session, error: BaseException) -> int:
         # Python would end itself by SIGINT instead if the interrupt came through an exec of a text, as dataclasses do
         # while modules are imported; the next one makes it forget that.
         exec("")
-    if session.options.debug and not isinstance(error, CommandExit | KeyboardInterrupt | click.Abort):
+    if session.options.debug and exit_code != EXIT_INTERRUPTED and not isinstance(error, CommandExit):
         import traceback  # noqa: PLC0415  # only wanted here
 
         session.terminal.error("".join(traceback.format_exception(error)))
@@ -133,12 +133,12 @@ def _report(session: Session, error: BaseException) -> int:
 
 def _explain(error: BaseException) -> tuple[int, str]:
     """The exit code and the lines for the user."""
+    if _is_interrupt(error):
+        return EXIT_INTERRUPTED, "interrupted"
     exit_code, message = EXIT_FAILED, f"Fatal: unexpected {type(error).__name__}: {error} (--debug shows where)"
     match error:
         case CommandExit():
             exit_code, message = error.exit_code, str(error)
-        case KeyboardInterrupt() | click.Abort():
-            exit_code, message = EXIT_INTERRUPTED, "interrupted"
         case LockedError():
             exit_code, message = error.exit_code, str(error)  # as restic: without `Fatal:`
         case LimpetError():
@@ -154,6 +154,15 @@ def _explain(error: BaseException) -> tuple[int, str]:
         case OSError():
             message = f"Fatal: {error}"
     return exit_code, message
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind it: it may come out of an import as that module's error, or meet another one."""
+    while error is not None:
+        if isinstance(error, KeyboardInterrupt | click.Abort):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def _end_on_broken_pipe() -> int:
