@@ -65,9 +65,11 @@ def test_single_entries_by_path() -> None:
 
 
 def test_used_blobs_are_found_once_each() -> None:
-    """`list packs SNAPSHOT`, and one day prune, would miss blobs that a snapshot needs."""
+    """`list packs SNAPSHOT` and prune would miss blobs that a snapshot needs."""
     made = Handmade()
     same = made.folder(b"same", made.file(b"x", b"1", b"2"))
     root = made.tree(made.folder(b"a", same), same, made.file(b"z", b"2", b"3"), made.file(b"empty"))
     used = find_used_blobs(made.repository, [root])
-    assert (len(used.trees), len(used.data)) == (3, 3)
+    assert len(used) == 6
+    assert all(used.contains(BlobKind.TREE, tree) for tree in (root, same.subtree) if tree is not None)
+    assert not used.missing

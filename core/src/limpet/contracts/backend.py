@@ -138,6 +138,13 @@ class Backend(ABC):
     def remove(self, handle: Handle) -> None:
         """Remove the file; MissingFileError if there is none."""
 
+    def sweep(self) -> int:
+        """Remove what saves that broke off have left of packs, indexes and snapshots; how many files that were.
+
+        Only called while nobody else writes. Override where a broken-off save leaves anything.
+        """
+        return 0
+
     @abstractmethod
     def delete(self) -> None:
         """Remove the whole repository and its folders; nothing that a repository does not own."""

@@ -155,6 +155,12 @@ class Repository:
             return nullcontext()
         return RepositoryLock(self, exclusive=exclusive, retry_lock_s=retry_lock_s, reporter=self.settings.reporter)
 
+    def confirm_lock(self) -> None:
+        """Look the lock that we hold up once more, before what cannot be undone; LockedError if it is gone."""
+        freezer = find_freezer(self.backend)
+        if freezer is not None:
+            freezer.confirm()
+
     # -- unpacked files -----------------------------------------------------------------------------------------
 
     def list_files(self, kind: FileKind) -> list[FileInfo]:
@@ -208,6 +214,31 @@ class Repository:
             self._load_index(fresh, reporter or SilentReporter())
             self.index.table = fresh.table
 
+    def load_whole_index(self) -> None:
+        """Read all index files anew; the error of the first that is damaged. For what must not overlook a blob."""
+        self.drop_index()
+        try:
+            for name, json in self.read_index_files():
+                if isinstance(json, LimpetError):
+                    raise json
+                try:
+                    self.index.add_file(json)
+                except IntegrityError as error:
+                    raise IntegrityError(f"index/{name} is damaged: {error}") from error
+        except BaseException:
+            self.drop_index()
+            raise
+
+    def drop_index(self) -> None:
+        """Forget the index, and with it much memory; it has to be loaded again."""
+        self.index.table = BlobIndex().table
+        self._index_names = None
+
+    @property
+    def index_names(self) -> set[str]:
+        """The index files that were loaded, and those saved since."""
+        return set(self._index_names or ())
+
     def save_index(self, packs: Sequence[tuple[StorageId, list[PackedBlob]]]) -> None:
         """Store an index file for packs just written; their blobs are known from now on."""
         file_id = self.save_unpacked(FileKind.INDEX, encode_index(packs))
@@ -234,20 +265,24 @@ class Repository:
         """
         names = [info.name for info in self.list_files(FileKind.INDEX)]
         self._index_names = set(names)
+        return self.read_files(FileKind.INDEX, names)
+
+    def read_files(self, kind: FileKind, names: Sequence[str]) -> Iterator[tuple[str, bytes | LimpetError]]:
+        """Name and JSON of each of these sealed files in turn, or why it cannot be read; a few are read ahead."""
         ahead = max(1, min(self.backend.properties.connections, len(names)))
         with ThreadPoolExecutor(ahead) as threads:
             reading: deque[tuple[str, Future[bytes | LimpetError]]] = deque()
             for name in names:
-                reading.append((name, threads.submit(self._read_index_file, name)))
+                reading.append((name, threads.submit(self._read_file, kind, name)))
                 if len(reading) > ahead:  # an index is 8 MiB: only so many at once
                     first, future = reading.popleft()
                     yield first, future.result()
             for first, future in reading:
                 yield first, future.result()
 
-    def _read_index_file(self, name: str) -> bytes | LimpetError:
+    def _read_file(self, kind: FileKind, name: str) -> bytes | LimpetError:
         try:
-            return self.load_unpacked(FileKind.INDEX, parse_storage_id(name))
+            return self.load_unpacked(kind, parse_storage_id(name))
         except (IntegrityError, BackendError) as error:
             return error
 

@@ -39,5 +39,8 @@ class DryRunBackend(WrappingBackend):
         with self._lock:
             self.removed[handle.kind] += 1
 
+    def sweep(self) -> int:
+        return 0
+
     def delete(self) -> None:
         return

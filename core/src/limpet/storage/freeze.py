@@ -71,9 +71,17 @@ class FreezeBackend(WrappingBackend):
             self._wait(handle.kind)
         super().remove(handle)
 
+    def sweep(self) -> int:
+        self.confirm()
+        return super().sweep()
+
     def delete(self) -> None:
         self._wait()
         super().delete()
+
+    def confirm(self) -> None:
+        """Look our lock up now, as before a write that others will rely on; LockedError if it is ours no longer."""
+        self._wait(FileKind.INDEX)
 
     def _wait(self, kind: FileKind | None = None) -> None:
         for guard in tuple(self._guards):

@@ -61,6 +61,9 @@ class WrappingBackend(Backend):
     def remove(self, handle: Handle) -> None:
         self.inner.remove(handle)
 
+    def sweep(self) -> int:
+        return self.inner.sweep()
+
     def delete(self) -> None:
         self.inner.delete()
 

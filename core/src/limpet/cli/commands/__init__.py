@@ -21,6 +21,7 @@ COMMANDS = {
     "options": "Print list of extended options",
     "plugin": "List and describe the installed plugins",
     "protect": "Keep snapshots from being removed",
+    "prune": "Remove unneeded data from the repository",
     "recover": "Recover data from the repository not referenced by snapshots",
     "repair": "Repair the repository",
     "restore": "Extract the data from a snapshot",

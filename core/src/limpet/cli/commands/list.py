@@ -9,7 +9,6 @@ import click
 from limpet.cli.session import Session, pass_session
 from limpet.contracts.backend import FileKind
 from limpet.errors import LimpetError, UsageError
-from limpet.format.pack import BlobKind
 from limpet.operations.used_blobs import find_used_blobs
 from limpet.repository.repository import Repository
 from limpet.repository.snapshots import find_snapshot, tree_of
@@ -58,11 +57,5 @@ def _list_packs_of(session: Session, repository: Repository, name: str) -> None:
         raise type(error)(f"failed to find snapshot: {error}") from error
     repository.load_index(session.reporter)
     used = find_used_blobs(repository, [tree_of(repository, stored)])
-    found = {
-        location.pack_id
-        for kind, ids in ((BlobKind.TREE, used.trees), (BlobKind.DATA, used.data))
-        for blob_id in ids
-        for location in repository.index.find_all(kind, blob_id)
-    }
-    for pack_id in sorted(found):
+    for pack_id in sorted(used.packs()):
         session.print(pack_id.hex())

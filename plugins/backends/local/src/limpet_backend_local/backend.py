@@ -136,6 +136,16 @@ class LocalBackend(Backend):
         except OSError as error:
             raise self._typed(error, f"cannot remove {path}") from error
 
+    def sweep(self) -> int:
+        """Remove temporary files, ours and restic's; not those of locks, which others may be writing at any time."""
+        try:
+            data = self._kind_folder(FileKind.PACK)
+            folders = [os.path.join(data, prefix) for prefix in DATA_FOLDERS]
+            folders += [self._kind_folder(kind) for kind in (FileKind.PACK, FileKind.INDEX, FileKind.SNAPSHOT)]
+            return sum(_remove_temporary(folder) for folder in folders)
+        except OSError as error:
+            raise self._typed(error, f"cannot remove temporary files in {self.root}") from error
+
     def delete(self) -> None:
         """Remove every file of the repository, its temporary files and the folders left empty by that."""
         try:
@@ -284,6 +294,19 @@ def _check_range(path: str, offset_bytes: int, length_bytes: int, size_bytes: in
 def _check_complete(path: str, count: int, wanted: int) -> None:
     if count != wanted:
         raise BackendError(f"{path} became shorter while it was read", permanent=True)
+
+
+def _remove_temporary(folder: str) -> int:
+    """Remove what broken-off saves left in the folder; how many files."""
+    try:
+        with os.scandir(folder) as entries:
+            left = [entry.path for entry in entries if TEMPORARY_MARK in entry.name and _is_owned(entry.name)]
+    except FileNotFoundError:
+        return 0
+    for path in left:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+    return len(left)
 
 
 def _is_owned(name: str) -> bool:
