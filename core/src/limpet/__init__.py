@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from limpet.contracts.source import Selection as Selection
+    from limpet.contracts.transport import Transport as Transport
     from limpet.library import (
         backup as backup,
         check as check,
@@ -21,24 +22,39 @@ if TYPE_CHECKING:
         snapshots as snapshots,
     )
     from limpet.operations.restore import Overwrite as Overwrite, RestoreOptions as RestoreOptions
+    from limpet.operations.rewrite import NewMetadata as NewMetadata
+    from limpet.remaking import (
+        copy as copy,
+        migrate as migrate,
+        recover as recover,
+        repair_snapshots as repair_snapshots,
+        rewrite as rewrite,
+    )
     from limpet.repository.repository import Repository as Repository, RepositorySettings as RepositorySettings
     from limpet.repository.snapshots import SnapshotFilter as SnapshotFilter
 
 _HOMES = {
+    "NewMetadata": "limpet.operations.rewrite",
     "Overwrite": "limpet.operations.restore",
     "Repository": "limpet.repository.repository",
     "RepositorySettings": "limpet.repository.repository",
     "RestoreOptions": "limpet.operations.restore",
     "Selection": "limpet.contracts.source",
     "SnapshotFilter": "limpet.repository.snapshots",
+    "Transport": "limpet.contracts.transport",
     "backup": "limpet.library",
     "check": "limpet.library",
+    "copy": "limpet.remaking",
     "create_repository": "limpet.library",
     "list_files": "limpet.library",
+    "migrate": "limpet.remaking",
     "open_repository": "limpet.library",
     "read_chunks": "limpet.library",
     "read_file": "limpet.library",
+    "recover": "limpet.remaking",
+    "repair_snapshots": "limpet.remaking",
     "restore": "limpet.library",
+    "rewrite": "limpet.remaking",
     "snapshots": "limpet.library",
 }
 
