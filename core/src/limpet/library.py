@@ -23,6 +23,7 @@ import limpet
 from limpet import registry
 from limpet.contracts.backend import Backend
 from limpet.contracts.source import Selection, Source, SourceRequest
+from limpet.contracts.transport import Transport
 from limpet.errors import RepositoryError
 from limpet.format.kdf import KdfParameters
 from limpet.format.node import Node, NodeType
@@ -59,13 +60,16 @@ def create_repository(
     options: Mapping[str, str] | None = None,
     settings: RepositorySettings | None = None,
     kdf: KdfParameters | None = None,
+    transport: Transport | None = None,
 ) -> Repository:
     """A new repository, open. RepositoryError if there is one already.
 
-    `options` are the backend's, by full name (`{"s3.region": "eu"}`); `kdf` makes the password's key cheaper or
-    dearer to try than the half second that is the default.
+    `options` are the backend's, by full name (`{"s3.region": "eu"}`); `transport` says how it talks to its
+    server; `kdf` makes the password's key cheaper or dearer to try than the half second that is the default.
     """
-    return Repository.create(_backend(location, options), password, version=version, settings=settings, kdf=kdf)
+    return Repository.create(
+        _backend(location, options, transport), password, version=version, settings=settings, kdf=kdf
+    )
 
 
 def open_repository(
@@ -74,12 +78,13 @@ def open_repository(
     *,
     options: Mapping[str, str] | None = None,
     settings: RepositorySettings | None = None,
+    transport: Transport | None = None,
 ) -> Repository:
     """The repository at the location, to be closed or used as a context manager.
 
     NoRepositoryError where there is none, WrongPasswordError where no key opens with the password.
     """
-    return Repository.open(_backend(location, options), password, settings=settings)
+    return Repository.open(_backend(location, options, transport), password, settings=settings)
 
 
 def backup(
@@ -168,10 +173,10 @@ def check(repository: Repository, *, read_data: bool = False, reporter: Reporter
         return run_check(repository, CheckOptions(EveryPack() if read_data else None), reporter)
 
 
-def _backend(location: str | Backend, options: Mapping[str, str] | None) -> Backend:
+def _backend(location: str | Backend, options: Mapping[str, str] | None, transport: Transport | None = None) -> Backend:
     if isinstance(location, Backend):
         return location
-    return RetryBackend(registry.open_backend(location, options))
+    return RetryBackend(registry.open_backend(location, options, transport))
 
 
 def _snapshot(repository: Repository, snapshot: SnapshotName) -> tuple[StoredSnapshot, str]:

@@ -14,6 +14,7 @@ from limpet.storage.limit import LimitBackend
 from limpet.storage.memory import MemoryBackend
 from limpet.storage.recording import RecordingBackend
 from limpet.storage.retry import RetryBackend
+from limpet.storage.watchdog import WatchdogBackend
 from limpet.storage.wrapping import WrappingBackend
 from limpet.testing.backend import BackendConformance
 
@@ -33,6 +34,7 @@ WRAPPERS: dict[str, Wrap] = {
     "no cache": lambda inner, folder: CacheBackend(inner, Cache(Path("/dev/null/cache"), "a" * 64)),
     "freeze": lambda inner, folder: FreezeBackend(inner),
     "recording": lambda inner, folder: RecordingBackend(inner),
+    "watchdog": lambda inner, folder: WatchdogBackend(inner, timeout_s=60.0),
     "nested": nested,
 }
 
@@ -61,7 +63,9 @@ class TestWrappers(BackendConformance):
         self.store(backend).files[handle] = data
 
 
-@pytest.mark.parametrize("wrapper", [WrappingBackend, RetryBackend, LimitBackend, CacheBackend, FreezeBackend])
+@pytest.mark.parametrize(
+    "wrapper", [WrappingBackend, RetryBackend, LimitBackend, CacheBackend, FreezeBackend, WatchdogBackend]
+)
 def test_wrapper_cannot_be_opened(wrapper: type[WrappingBackend]) -> None:
     """Registered by mistake as a plugin, a wrapper must say what is wrong."""
     with pytest.raises(UsageError, match="wraps another backend"):

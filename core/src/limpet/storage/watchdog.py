@@ -95,7 +95,9 @@ class WatchdogBackend(WrappingBackend):
         return result  # type: ignore[return-value]  # no error, so it is a T
 
     def _stuck(self, what: str, limit_s: float) -> BackendError:
-        return BackendError(f"{what}: no answer from {self.location} for {limit_s:g}s, the request is given up")
+        return BackendError(
+            f"{what}: no answer from {self.location} for {round(limit_s, 1):g}s, the request is given up"
+        )
 
 
 class _Listing:
