@@ -34,7 +34,7 @@ class IndexFile:
 
 def encode_index(packs: Iterable[tuple[StorageId, Sequence[PackedBlob]]]) -> bytes:
     """The JSON as restic writes it, newline and all."""
-    return b'{"packs":[' + b",".join(_encode_pack(pack_id, blobs) for pack_id, blobs in packs) + b"]}\n"
+    return b'{"packs":[' + b",".join(encode_pack(pack_id, blobs) for pack_id, blobs in packs) + b"]}\n"
 
 
 def decode_index(json: Buffer) -> IndexFile:
@@ -51,7 +51,8 @@ def decode_index(json: Buffer) -> IndexFile:
     return IndexFile(packs, supersedes)
 
 
-def _encode_pack(pack_id: StorageId, blobs: Sequence[PackedBlob]) -> bytes:
+def encode_pack(pack_id: StorageId, blobs: Sequence[PackedBlob]) -> bytes:
+    """The JSON of one pack, as an index holds it."""
     entries = b",".join(_encode_blob(blob) for blob in blobs)
     return b'{"id":"%b","blobs":[%b]}' % (pack_id.hex().encode("ascii"), entries)
 
