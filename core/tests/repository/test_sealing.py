@@ -96,6 +96,21 @@ def test_packs_open_again(level: Level, kind: BlobKind) -> None:
     assert sealer.stored_bytes == sum(blob.length_bytes for blob in pack.blobs)
 
 
+def test_many_at_once() -> None:
+    """Blobs that are hashed together must keep their ids, and a batch may hold the same twice."""
+    plan = make_plan()
+    sealer = make_sealer(plan)
+    numbers = random.Random(5)
+    blobs = [numbers.randbytes(size) for size in (0, 700_000, 1, 1_500_000, 4096, 64, 900_000)]
+    ids = sealer.store_all([*blobs, blobs[3]])
+    assert ids == [sha256(blob).digest() for blob in [*blobs, blobs[3]]]
+    pack = sealer.take()
+    assert pack is not None
+    stored = stored_bytes(plan, pack)
+    assert sha256(stored).digest() == pack.pack_id
+    assert opened(stored) == dict(zip(ids, blobs, strict=False))
+
+
 def test_version_1_has_no_compression() -> None:
     """Old programs cannot read anything else."""
     plan = make_plan(compress=False)
@@ -193,6 +208,11 @@ class Forgetful(Compressor):
 def test_sound_frame_of_other_data(monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug of the compressor that still gives valid frames is only found by the hash (restic issue 4523)."""
     monkeypatch.setattr(sealing, "Compressor", Forgetful)
-    with pytest.raises(IntegrityError, match="nothing of it was uploaded"):
-        make_sealer(make_plan()).store(TEXT)
-    make_sealer(make_plan(verify=False)).store(TEXT)
+    sealer = make_sealer(make_plan())
+    sealer.store(TEXT)
+    for _ in range(2):  # nor the second time: what is in that pack is not known any more
+        with pytest.raises(IntegrityError, match="nothing of it was uploaded"):
+            sealer.take()
+    unverified = make_sealer(make_plan(verify=False))
+    unverified.store(TEXT)
+    assert unverified.take() is not None

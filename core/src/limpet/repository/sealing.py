@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Protocol
 
 from limpet.errors import IntegrityError
@@ -15,6 +14,7 @@ from limpet.format import Buffer
 from limpet.format.chunker import MAX_SIZE
 from limpet.format.compression import Compressor, Level
 from limpet.format.crypto import SEAL_OVERHEAD, Box, MasterKey
+from limpet.format.native import Sha256, sha256_all
 from limpet.format.pack import (
     COMPRESSED_ENTRY_SIZE,
     HEADER_OVERHEAD,
@@ -27,7 +27,7 @@ from limpet.format.pack import (
 )
 from limpet.ids import BlobId, StorageId, short
 from limpet.repository.blob_index import BlobIndex
-from limpet.repository.blobs import BlobOpener
+from limpet.repository.blobs import TOGETHER_BYTES, BlobOpener
 from limpet.repository.workers import SharedBuffers
 
 TASK_BYTES = MAX_SIZE
@@ -117,21 +117,31 @@ class Sealer:
         self._view = memoryview(b"")
         self._position = 0
         self._places: list[Place] = []
+        self._hash = Sha256()
+        self._hashed_end = 0
+        """How much of the pack is in the hash."""
+        self._unverified: list[Place] = []
+        self._unverified_bytes = 0
         self.added_bytes = 0
         self.stored_bytes = 0
 
     def store(self, data: Buffer) -> BlobId:
         """The blob's id; the blob is in the open pack now, or was known before."""
-        blob_id = sha256(data).digest()
-        if not self._contains(self._kind.value, blob_id) and self._claim(blob_id):
-            self._append(blob_id, data)
-        return BlobId(blob_id)
+        return self.store_all((data,))[0]
+
+    def store_all(self, blobs: Sequence[Buffer]) -> list[BlobId]:
+        """The ids of the blobs, each of them in the open pack now or known before; quicker than one by one."""
+        ids = [BlobId(digest) for digest in sha256_all(blobs)]
+        for blob_id, data in zip(ids, blobs, strict=True):
+            if not self._contains(self._kind.value, blob_id) and self._claim(blob_id):
+                self._append(blob_id, data)
+        return ids
 
     def store_again(self, data: Buffer) -> BlobId:
         """The blob's id; the blob is in the open pack now, known before or not."""
-        blob_id = sha256(data).digest()
+        blob_id = BlobId(sha256_all((data,))[0])
         self._append(blob_id, data)
-        return BlobId(blob_id)
+        return blob_id
 
     def reseal(self, sealed: Buffer, blob_id: BlobId, plain_length_bytes: int) -> bool:
         """Put a stored blob into the open pack, whether or not it is known; False if it is damaged.
@@ -147,12 +157,15 @@ class Sealer:
                 self._source.verified(content, blob_id, plain_length_bytes)
         except IntegrityError:
             return False
+        place = self._seal(blob_id, content, plain_length_bytes)
         try:
-            self._append(blob_id, content, plain_length_bytes)
+            # At once: what is damaged already must not get into the pack.
+            self._verify([place])
         except IntegrityError:
             if self.open(sealed, blob_id, stored_length_bytes) is None:
                 return False
             raise
+        self._add(place)
         return True
 
     def window(self, number: int) -> memoryview:
@@ -182,15 +195,17 @@ class Sealer:
         """The open pack, finished, however small; None if nothing is in it."""
         if self._buffer is None:
             return None
+        self._verify_added()
         blobs = [PackedBlob(self._kind, *place) for place in self._places]
         header = self._box.seal(encode_header(blobs))
         end = self._position + len(header)
         self._view[self._position : end] = header
         self._view[end : end + TRAILER_SIZE] = encode_trailer(len(header))
         length = end + TRAILER_SIZE
-        pack_id = StorageId(sha256(self._view[:length]).digest())
-        finished = FinishedPack(self._buffer, length, pack_id, self._kind, self._places)
+        self._hash.update(self._view[self._hashed_end : length])
+        finished = FinishedPack(self._buffer, length, StorageId(self._hash.digest()), self._kind, self._places)
         self._buffer, self._view, self._position, self._places = None, memoryview(b""), 0, []
+        self._hash, self._hashed_end = Sha256(), 0
         return finished
 
     @property
@@ -198,24 +213,34 @@ class Sealer:
         """Bytes of the pack if it were finished now."""
         return self._position + len(self._places) * COMPRESSED_ENTRY_SIZE + HEADER_OVERHEAD
 
-    def _append(self, blob_id: bytes, content: Buffer, plain_length: int = 0) -> None:
-        """Seal the blob; `content` is its plaintext, or with a plain length that compressed."""
+    def _append(self, blob_id: BlobId, data: Buffer) -> None:
+        """Put the plaintext into the open pack; it is verified before the pack is taken."""
+        place = self._seal(blob_id, data)
+        self._add(place)
+        self._unverified.append(place)
+        self._unverified_bytes += len(data)
+        if self._unverified_bytes >= TOGETHER_BYTES:
+            self._verify_added()
+
+    def _seal(self, blob_id: BlobId, content: Buffer, plain_length: int = 0) -> Place:
+        """Write the sealed blob behind the others; `content` is plain, or with a plain length compressed."""
         if self._buffer is None:
             self._buffer = self._plan.free_packs.get()
             self._view = self._plan.packs.view(self._buffer)
-        size = plain_length or len(content)
+        size = len(content)
         if self._compresses and not plain_length and size:  # a plain length of 0 stands for one not compressed
             content, plain_length = self._compressor.compress(content), size
-        start = self._position
         room = self._size + COMPRESSED_ENTRY_SIZE + SEAL_OVERHEAD + len(content)
         if room > len(self._view):
             self._outgrow(room)
-        length = self._box.seal_into(content, self._view[start:])
-        if self._plan.verify:
-            self._verify(self._view[start : start + length], BlobId(blob_id), plain_length)
-        self._places.append((BlobId(blob_id), start, length, plain_length))
+        return blob_id, self._position, self._box.seal_into(content, self._view[self._position :]), plain_length
+
+    def _add(self, place: Place) -> None:
+        """Make the blob just sealed a part of the pack."""
+        _, start, length, plain_length = place
+        self._places.append(place)
         self._position = start + length
-        self.added_bytes += size
+        self.added_bytes += plain_length or length - SEAL_OVERHEAD
         self.stored_bytes += length
 
     def _outgrow(self, size_bytes: int) -> None:
@@ -226,11 +251,22 @@ class Sealer:
             self._plan.free_packs.put(self._buffer)
         self._buffer, self._view = grown, memoryview(grown)
 
-    def _verify(self, sealed: memoryview, blob_id: BlobId, plain_length: int) -> None:
-        try:
-            self._opener.open(sealed, blob_id, plain_length)
-        except IntegrityError as error:
-            raise IntegrityError(
-                f"blob {short(blob_id)} was damaged while it was compressed or encrypted, and nothing of it was "
-                f"uploaded: {error}. Test this machine's memory and processor."
-            ) from error
+    def _verify_added(self) -> None:
+        """Verify what was added since the last time."""
+        self._verify(self._unverified)  # where that fails they stay, so that the pack is never taken
+        self._unverified, self._unverified_bytes = [], 0
+
+    def _verify(self, places: Sequence[Place]) -> None:
+        """Open sealed blobs again and compare; the hash of the pack takes in meanwhile what it has not yet."""
+        if not self._plan.verify or not places:
+            return
+        view = self._view
+        sealed = [(view[start : start + length], blob_id, plain) for blob_id, start, length, plain in places]
+        opened = self._opener.open_beside(sealed, self._hash, view[self._hashed_end : self._position])
+        self._hashed_end = self._position
+        for (blob_id, *_), error in zip(places, opened, strict=True):
+            if isinstance(error, IntegrityError):
+                raise IntegrityError(
+                    f"blob {short(blob_id)} was damaged while it was compressed or encrypted, and nothing of it was "
+                    f"uploaded: {error}. Test this machine's memory and processor."
+                ) from error

@@ -77,7 +77,7 @@ def seal_data(sealer: Sealer, chunks: Sequence[bytes]) -> SealedChunks:
 
 def _seal(sealer: Sealer, chunks: Sequence[bytes | memoryview]) -> SealedChunks:
     added, stored = sealer.added_bytes, sealer.stored_bytes
-    ids = [sealer.store(chunk) for chunk in chunks]
+    ids = sealer.store_all(chunks)
     return SealedChunks(ids, sealer.added_bytes - added, sealer.stored_bytes - stored)
 
 
