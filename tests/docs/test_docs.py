@@ -27,7 +27,7 @@ CHECKOUT = "checkout"
 RUN = {"console", "sh", "python"}
 SHOWN_ONLY = {"text", "json"}
 COMMANDS = ["backup", "cache", "cat", "check", "dump", "init", "key", "list", "ls", "plugin", "restore", "snapshots"]
-COMMANDS += ["unlock", "version"]
+COMMANDS += ["unlock", "version", "describe", "forget", "protect", "tag", "unprotect"]
 OTHER_PROGRAMS = ("restic ", "make ")
 
 

@@ -143,6 +143,10 @@ SAME = [
     "forget --unsafe-allow-remove-all",
     "forget",
     "forget --no-lock --keep-last 1",
+    "forget --host h1 --keep-last 1 --prune",
+    "forget --host h1 --keep-last 1 --prune --dry-run -vv",
+    "forget --host h1 --keep-last 1 --prune --max-unused 100%",
+    "forget latest --prune --repack-small --repack-smaller-than 1M",
     "forget --keep-within -5d",
     "forget latest -vv",
     "forget latest latest --json",
@@ -167,6 +171,13 @@ def test_same_words(pair: Pair, line: str) -> None:
         restic, ours = (Ended(one.exit_code, "".join(sorted(one.out)), one.err) for one in (restic, ours))
     assert ours == restic
     assert pair.snapshots("by-limpet") == pair.snapshots("by-restic")
+
+
+def test_pruning_adds_nothing_to_the_document(pair: Pair) -> None:
+    """Programs read what `forget --prune --json` writes as one document."""
+    restic, ours = pair.both("forget", "--host", "h1", "--keep-last", "1", "--prune", "--json")
+    assert ours.out.splitlines() == restic.out.splitlines()[:1]  # without a cache restic adds a warning
+    assert (ours.exit_code, ours.err) == (restic.exit_code, restic.err)
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
-"""The flags that say what a prune may rewrite, and its figures in words: of `prune` and of `forget --prune`."""
+"""Pruning from the command line, for `prune` and `forget --prune`: flags, the run, its figures in words."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -12,10 +12,13 @@ from limpet.cli.formatting import format_bytes, format_percent
 from limpet.cli.parameters import parse_size
 from limpet.cli.session import Session
 from limpet.errors import UsageError
-from limpet.operations.prune import PruneOptions, PruneResult, UnusedLimit
+from limpet.ids import StorageId
+from limpet.operations.prune import PruneOptions, PruneResult, UnusedLimit, prune
 from limpet.progress import Reporter
+from limpet.repository.repository import Repository
 
 Command = TypeVar("Command", bound=Callable[..., object])
+NO_CACHE_WARNING = "warning: running prune without a cache, this may be very slow!"
 PRUNE_FLAGS = (
     "max_unused",
     "max_repack_size",
@@ -98,6 +101,22 @@ def parse_unused_limit(text: str) -> UnusedLimit:
     if percent >= 100:
         raise UsageError("percentage for --max-unused must be below 100%")
     return UnusedLimit(percent=percent)
+
+
+def run_prune(
+    session: Session, repository: Repository, options: PruneOptions, ignored_snapshots: Collection[StorageId] = ()
+) -> None:
+    """Prune the locked repository and tell of it, in words or as a document."""
+    if repository.settings.cache_folder is None and not session.json:
+        session.print(NO_CACHE_WARNING)
+
+    def planned(result: PruneResult) -> None:
+        if session.json:
+            session.print_json(result.as_document())
+        else:
+            tell_figures(session.reporter, result)
+
+    prune(repository, options, session.reporter, planned, ignored_snapshots=ignored_snapshots)
 
 
 def tell_figures(reporter: Reporter, result: PruneResult) -> None:

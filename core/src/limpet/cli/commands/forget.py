@@ -10,6 +10,7 @@ import click
 
 from limpet.cli.chosen_snapshots import ChosenSnapshots
 from limpet.cli.exits import EXIT_FAILED, EXIT_INCOMPLETE, CommandExit
+from limpet.cli.prune_flags import prune_flags, run_prune, take_prune_options
 from limpet.cli.retention_flags import GROUP_BY, policy_of, policy_options
 from limpet.cli.selectors import snapshot_filter, snapshot_filter_options
 from limpet.cli.session import Session, pass_session
@@ -22,6 +23,7 @@ from limpet.cli.snapshot_output import (
 )
 from limpet.errors import BackendError, UsageError
 from limpet.ids import StorageId, short
+from limpet.operations.prune import PruneOptions, prune
 from limpet.operations.retention import (
     GroupDecision,
     LastSnapshotError,
@@ -50,6 +52,7 @@ from limpet.repository.snapshots import GroupBy, SnapshotFilter, StoredSnapshot
 )
 @click.option("-n", "--dry-run", is_flag=True, help="do not delete anything, just print what would be done")
 @click.option("--prune", is_flag=True, help="automatically run the 'prune' command if snapshots have been removed")
+@prune_flags
 @click.argument("snapshot_ids", nargs=-1, metavar="[SNAPSHOTID]...")
 @pass_session
 def command(session: Session, /, *, snapshot_ids: Sequence[str], **flags: Any) -> None:
@@ -62,6 +65,7 @@ def command(session: Session, /, *, snapshot_ids: Sequence[str], **flags: Any) -
     --prune.
     """
     policy = policy_of(flags)
+    prune_options = take_prune_options(session, flags, dry_run=flags["dry_run"])
     if session.no_lock and not flags["dry_run"]:
         raise UsageError("--no-lock is only applicable in combination with --dry-run for forget command")
     if flags["hostname"]:
@@ -71,11 +75,23 @@ def command(session: Session, /, *, snapshot_ids: Sequence[str], **flags: Any) -
     with session.locked_repository(exclusive=True, no_lock=session.no_lock) as repository:
         found = chosen.choose(repository, snapshot_ids, wanted)
         run = _Run(session, repository, flags)
-        if snapshot_ids:
-            run.remove_named(found)
-        else:
-            run.apply(found, policy, wanted)
+        gone = run.remove_named(found) if snapshot_ids else run.apply(found, policy, wanted)
+        if gone and flags["prune"]:
+            _prune(session, repository, prune_options, gone)
     chosen.finish()
+
+
+def _prune(session: Session, repository: Repository, options: PruneOptions, gone: Sequence[StorageId]) -> None:
+    if options.dry_run:
+        session.reporter.note(f"{len(gone)} snapshots would be removed, running prune dry run")
+    else:
+        session.reporter.note(f"{len(gone)} snapshots have been removed, running prune")
+    ignored = gone if options.dry_run else ()
+    if session.json:
+        # As restic 0.19: the output is one document, that of the groups, and programs read it as such.
+        prune(repository, options, session.reporter, ignored_snapshots=ignored)
+    else:
+        run_prune(session, repository, options, ignored)
 
 
 class _Run:
@@ -88,11 +104,10 @@ class _Run:
         self._group_by: GroupBy = flags["group_by"]
         self._compact: bool = flags["compact"]
         self._dry_run: bool = flags["dry_run"]
-        self._prune: bool = flags["prune"]
         self._allow_remove_all: bool = flags["unsafe_allow_remove_all"]
 
-    def remove_named(self, found: Sequence[StoredSnapshot]) -> None:
-        """Remove these, but for the protected ones."""
+    def remove_named(self, found: Sequence[StoredSnapshot]) -> Sequence[StorageId]:
+        """Remove these, but for the protected ones; which are gone, or would be."""
         protected = 0
         unprotected = []
         for stored in found:
@@ -104,10 +119,10 @@ class _Run:
             self._session.terminal.error(
                 f"snapshot {short(stored.id)} is {protection} and stays; `limpet unprotect` ends that"
             )
-        self._remove(unprotected, failed=protected)
+        return self._remove(unprotected, failed=protected)
 
-    def apply(self, found: Sequence[StoredSnapshot], policy: Policy, wanted: SnapshotFilter) -> None:
-        """Remove what the policy does not keep."""
+    def apply(self, found: Sequence[StoredSnapshot], policy: Policy, wanted: SnapshotFilter) -> Sequence[StorageId]:
+        """Remove what the policy does not keep; which are gone, or would be."""
         if policy.is_empty and self._allow_remove_all and wanted.is_empty:
             raise UsageError("--unsafe-allow-remove-all is not allowed unless a snapshot filter option is specified")
         shown = [sorted_lists(stored, self._group_by) for stored in found]
@@ -121,7 +136,7 @@ class _Run:
             raise CommandExit(EXIT_FAILED, str(error)) from error  # restic says it without `Fatal:`
         for decision in decisions:
             self._show(decision)
-        self._remove([stored.id for decision in decisions for stored in decision.remove], decisions)
+        return self._remove([stored.id for decision in decisions for stored in decision.remove], decisions)
 
     def _show(self, decision: GroupDecision) -> None:
         note = self._session.reporter.note
@@ -139,8 +154,8 @@ class _Run:
 
     def _remove(
         self, snapshot_ids: Sequence[StorageId], decisions: Sequence[GroupDecision] = (), *, failed: int = 0
-    ) -> None:
-        """Remove the snapshots, or tell which would be, and prune if that is wanted."""
+    ) -> Sequence[StorageId]:
+        """Remove the snapshots, or tell which would be. CommandExit where one that was to go is still there."""
         if snapshot_ids and self._dry_run:
             names = " ".join(sorted(short(one) for one in snapshot_ids))
             self._session.reporter.note(f"Would have removed the following snapshots:\n{{{names}}}\n\n")
@@ -151,6 +166,7 @@ class _Run:
             self._session.print_json([_document(decision) for decision in decisions])
         if failed:
             raise CommandExit(EXIT_INCOMPLETE, "failed to remove one or more snapshots")
+        return snapshot_ids
 
     def _tell_removed(self, snapshot_id: StorageId, error: BackendError | None) -> None:
         if error is None:

@@ -7,12 +7,9 @@ from typing import Any
 
 import click
 
-from limpet.cli.prune_flags import prune_flags, take_prune_options, tell_figures
+from limpet.cli.prune_flags import prune_flags, run_prune, take_prune_options
 from limpet.cli.session import Session, pass_session
 from limpet.errors import UsageError
-from limpet.operations.prune import PruneResult, prune
-
-NO_CACHE_WARNING = "warning: running prune without a cache, this may be very slow!"
 
 
 @click.command("prune")
@@ -39,13 +36,4 @@ def command(session: Session, /, *, dry_run: bool, unsafe_recover_no_free_space:
             if unsafe_recover_no_free_space != repository.config.id:
                 raise UsageError(f"must pass id '{repository.config.id}' to --unsafe-recover-no-free-space")
             options = replace(options, unsafe_recovery=True)
-        if repository.settings.cache_folder is None and not session.json:
-            session.print(NO_CACHE_WARNING)
-
-        def planned(result: PruneResult) -> None:
-            if session.json:
-                session.print_json(result.as_document())
-            else:
-                tell_figures(session.reporter, result)
-
-        prune(repository, options, session.reporter, planned)
+        run_prune(session, repository, options)
