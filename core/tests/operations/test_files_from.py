@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from limpet.errors import UsageError
-from limpet.operations.backup.files_from import collect_targets, expand, parse_patterns, parse_raw, parse_verbatim
+from limpet.operations.files_from import collect_targets, expand, parse_patterns, parse_raw, parse_verbatim
 
 
 def test_lines_of_patterns() -> None:

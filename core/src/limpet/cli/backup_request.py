@@ -9,19 +9,34 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from limpet.cli.environment import environment, environment_value, parse_natural
 from limpet.cli.options import GlobalOptions
 from limpet.contracts.source import Selection
 from limpet.errors import UsageError
-from limpet.operations.backup.files_from import collect_targets
-from limpet.operations.hooks import RunHooks
+from limpet.operations.files_from import collect_targets
 from limpet.patterns import Patterns, pattern_lines
+
+if TYPE_CHECKING:
+    from limpet.operations.hooks import RunHooks
 
 TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
 DEFAULT_READ_CONCURRENCY = 1
 _SPECIAL = re.compile(r"([\\*?\[\]])")
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What is known, and known to be right, before the repository is opened."""
+
+    started_ns: int
+    time_ns: int
+    """The snapshot's time: that of --time, or now."""
+    targets: Sequence[str]
+    """The arguments and what the --files-from files name."""
+    read_concurrency: int
+    """How many large files are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +91,9 @@ class BackupRequest:
         if not self.stdin_filename:
             raise UsageError("invalid filename specified: --stdin-filename is empty")
 
-    def targets(self, warn: Callable[[str], None]) -> list[str]:
-        """The arguments and what the --files-from files name; UsageError if that is nothing."""
-        if self.stream_scheme is not None:
-            return []
-        targets = collect_targets(
-            self.arguments,
-            files_from=self.files_from,
-            files_from_verbatim=self.files_from_verbatim,
-            files_from_raw=self.files_from_raw,
-            warn=warn,
-        )
-        if not targets:
-            raise UsageError("nothing to backup, please specify source files/dirs")
-        return targets
+    def settle(self, warn: Callable[[str], None]) -> Settled:
+        """Work out what needs no repository; UsageError for what makes no sense or names nothing."""
+        return Settled(time.time_ns(), self._time_ns(), self._targets(warn), self._read_concurrency())
 
     def selection(self, hooks: RunHooks, cache_folder: Path | None) -> Selection:
         """What is left out; the folder of our own caches always is, as in restic."""
@@ -106,8 +110,21 @@ class BackupRequest:
             rejected_by_hook=hooks.excludes,
         )
 
-    def time_ns(self) -> int:
-        """The snapshot's time: that of --time, or now."""
+    def _targets(self, warn: Callable[[str], None]) -> list[str]:
+        if self.stream_scheme is not None:
+            return []
+        targets = collect_targets(
+            self.arguments,
+            files_from=self.files_from,
+            files_from_verbatim=self.files_from_verbatim,
+            files_from_raw=self.files_from_raw,
+            warn=warn,
+        )
+        if not targets:
+            raise UsageError("nothing to backup, please specify source files/dirs")
+        return targets
+
+    def _time_ns(self) -> int:
         if self.time_text is None:
             return time.time_ns()
         try:
@@ -117,8 +134,7 @@ class BackupRequest:
                 f"error in time option: {self.time_text!r} is not of the form '2012-11-01 22:08:41'"
             ) from error
 
-    def read_concurrency_or_default(self) -> int:
-        """How many large files are read at once."""
+    def _read_concurrency(self) -> int:
         wanted = self.read_concurrency
         if wanted is None:
             wanted = environment_value("READ_CONCURRENCY", parse_natural)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from limpet.operations.retention import Span
 
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+")
@@ -77,6 +80,18 @@ class TagListType(ParsedType):
         return tuple(tag.strip() for tag in text.split(","))
 
 
+class SpanType(ParsedType):
+    """A length of time such as `1y5m7d2h`."""
+
+    name = "duration"
+
+    def _convert(self, text: str) -> Span:
+        from limpet.operations.retention import parse_span  # noqa: PLC0415  # of use to few runs of many commands
+
+        return parse_span(text)
+
+
 DURATION = DurationType()
 SIZE = SizeType()
+SPAN = SpanType()
 TAG_LIST = TagListType()

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from limpet.cli.parameters import TAG_LIST, ParsedType
-from limpet.operations.retention import UNLIMITED, Policy, Span, parse_span
+from limpet.cli.parameters import SPAN, TAG_LIST, ParsedType
+from limpet.operations.retention import UNLIMITED, Policy, Span
 from limpet.repository.snapshots import GroupBy
 
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -34,15 +34,6 @@ class CountType(ParsedType):
         return int(text)
 
 
-class SpanType(ParsedType):
-    """A length of time such as `1y5m7d2h`."""
-
-    name = "duration"
-
-    def _convert(self, text: str) -> Span:
-        return parse_span(text)
-
-
 class GroupByType(ParsedType):
     """`host`, `paths` and `tags`, separated by commas."""
 
@@ -53,7 +44,6 @@ class GroupByType(ParsedType):
 
 
 COUNT = CountType()
-SPAN = SpanType()
 GROUP_BY = GroupByType()
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import click
@@ -131,8 +132,14 @@ class Session:
         """Where the repository is; UsageError if that is not said, or said twice."""
         return location_of(self.options)
 
-    def repository(self, *, use_cache: bool = True) -> Repository:
-        """The repository, opened with the password; closed at the end of the run."""
+    def repository(self, *, use_cache: bool = True, meanwhile: Callable[[], object] | None = None) -> Repository:
+        """The repository, opened with the password; closed at the end of the run.
+
+        `meanwhile` imports what the run will need, in a thread of its own: turning the password into the key takes a
+        third of a second and leaves the interpreter alone. What goes wrong there goes wrong again where it is needed.
+        """
+        if meanwhile is not None:
+            Thread(target=_quietly, args=[meanwhile], name="limpet-import", daemon=True).start()
         return self._open(self.options, "PASSWORD", "enter password for repository: ", use_cache=use_cache)
 
     @contextmanager
@@ -275,6 +282,11 @@ class Session:
         version = repository.config.version
         extra = f", compression level {self.options.compression}" if version > 1 else ""
         self._say_on_terminal(f"repository {repository.config.id[:8]} opened (version {version}{extra})")
+
+
+def _quietly(work: Callable[[], object]) -> None:
+    with suppress(Exception):
+        work()
 
 
 def _require_config(backend: Backend, place: str) -> None:

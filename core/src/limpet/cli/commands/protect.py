@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import click
 
+from limpet.cli.parameters import SPAN
 from limpet.cli.protection import protection_from
-from limpet.cli.retention_flags import SPAN
 from limpet.cli.selectors import snapshot_filter, snapshot_filter_options
 from limpet.cli.session import Session, pass_session
 from limpet.cli.snapshot_changes import SnapshotChanges
