@@ -11,6 +11,8 @@ from limpet.cli.environment import environment
 from limpet.cli.parameters import TAG_LIST
 
 if TYPE_CHECKING:
+    from limpet.cli.terminal import Terminal
+    from limpet.errors import LimpetError
     from limpet.repository.snapshots import SnapshotFilter
 
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -58,3 +60,8 @@ def snapshot_filter(host: Sequence[str], tag: Sequence[Sequence[str]], path: Seq
     if not hosts and (default := environment("HOST")):
         hosts = [default]
     return SnapshotFilter([] if hosts == [""] else hosts, tag, path)
+
+
+def pass_over_snapshot(terminal: Terminal) -> Callable[[str, LimpetError], None]:
+    """Tells of a snapshot that cannot be found or read, as restic does, and goes on with the others."""
+    return lambda name, error: terminal.error(f'Ignoring "{name}": {error}')
