@@ -12,12 +12,12 @@ from limpet.errors import UsageError
 from limpet.operations.copy import CopiedBefore, CopiedSnapshot, copy_snapshots
 from limpet.operations.migrate import find_migration
 from limpet.operations.origin import Origin
-from limpet.operations.recover import recover as run_recover
+from limpet.operations.recover import find_roots, save_roots
 from limpet.operations.repair.snapshots import SnapshotRepairer
 from limpet.operations.rewrite import Excluding, Including, NewMetadata, Replacement, RewriteOptions, SnapshotRewriter
 from limpet.operations.rewrite.filters import PathFilter
 from limpet.patterns import Patterns
-from limpet.progress import Reporter
+from limpet.progress import Reporter, SilentReporter
 from limpet.repository.repository import Repository
 from limpet.repository.snapshots import StoredSnapshot, load_snapshots
 
@@ -94,11 +94,11 @@ def repair_snapshots(
 
 
 def recover(repository: Repository, *, reporter: Reporter | None = None) -> StoredSnapshot | None:
-    """A new snapshot of all folders that no snapshot refers to; None if there are none."""
+    """A new snapshot of all folders that no snapshot refers to; None if there are none. Repairs the index before."""
     with repository.lock(exclusive=True):
         snapshots = load_snapshots(repository)
-        repository.refresh_index(reporter)
-        return run_recover(repository, snapshots, Origin.here(f"limpet {limpet.__version__}"), reporter)
+        roots = find_roots(repository, snapshots, reporter or SilentReporter())
+        return save_roots(repository, roots, Origin.here(f"limpet {limpet.__version__}")) if roots else None
 
 
 def migrate(repository: Repository, name: str = "upgrade_repo_v2") -> None:

@@ -15,7 +15,8 @@ from limpet.format.timestamps import Time
 from limpet.format.tree import encode_nodes
 from limpet.ids import BlobId, short
 from limpet.operations.origin import Origin
-from limpet.progress import Progress, Reporter, SilentReporter
+from limpet.operations.repair.index import repair_index
+from limpet.progress import Progress, Reporter
 from limpet.repository.repository import Repository
 from limpet.repository.saver import BlobSaver
 from limpet.repository.snapshots import StoredSnapshot
@@ -26,10 +27,15 @@ _MODE = GO_DIR | 0o755
 
 
 def find_roots(repository: Repository, snapshots: Iterable[StoredSnapshot], reporter: Reporter) -> list[BlobId]:
-    """The trees that no other tree and no snapshot names, by id. The index is loaded and complete.
+    """The trees that no other tree and no snapshot names, by id; for that the index is made complete first.
 
-    A tree that cannot be read is told and left out; what is below it then counts as named by nobody.
+    The caller holds an exclusive lock. A tree that cannot be read is told and left out; what is below it then counts as
+    named by nobody.
     """
+    reporter.note("ensuring index is complete")
+    repair_index(repository, reporter=reporter)
+    reporter.note("load index files")
+    repository.refresh_index(reporter)
     trees = {BlobId(blob_id) for _, blob_id in repository.index.iterate(BlobKind.TREE)}
     reporter.note(f"load {len(trees)} trees")
     named: set[BlobId] = set()
@@ -82,17 +88,6 @@ def save_roots(repository: Repository, roots: Iterable[BlobId], origin: Origin) 
     )
     snapshot_id = repository.save_unpacked(FileKind.SNAPSHOT, encode_snapshot(snapshot))
     return StoredSnapshot(snapshot_id, snapshot)
-
-
-def recover(
-    repository: Repository,
-    snapshots: Iterable[StoredSnapshot],
-    origin: Origin,
-    reporter: Reporter | None = None,
-) -> StoredSnapshot | None:
-    """The snapshot of all that nothing refers to; None if there is none. The caller holds an exclusive lock."""
-    roots = find_roots(repository, snapshots, reporter or SilentReporter())
-    return save_roots(repository, roots, origin) if roots else None
 
 
 def _by_place(repository: Repository, trees: Iterable[BlobId]) -> list[BlobId]:

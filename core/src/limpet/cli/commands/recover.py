@@ -25,9 +25,6 @@ def command(session: Session) -> None:
     chosen = ChosenSnapshots(session)
     with session.locked_repository(exclusive=True) as repository:
         snapshots = chosen.choose(repository)
-        reporter.note("ensuring index is complete")
-        reporter.note("load index files")
-        repository.load_index(reporter)
         roots = find_roots(repository, snapshots, reporter)
         for root in roots:
             reporter.note(f"found root tree {short(root)}", verbosity=2)
