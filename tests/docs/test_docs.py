@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 import pytest
+from limpet.cli.commands import COMMANDS
 from limpet.cli.main import root_command
 from limpet.testing.restic import Restic
 from limpet.testing.site import Site
@@ -26,8 +27,6 @@ CHECKOUT = "checkout"
 """A second word on the fence: the block is run in a checkout, not in the reader's home."""
 RUN = {"console", "sh", "python"}
 SHOWN_ONLY = {"text", "json"}
-COMMANDS = ["backup", "cache", "cat", "check", "dump", "init", "key", "list", "ls", "plugin", "restore", "snapshots"]
-COMMANDS += ["unlock", "version", "describe", "forget", "protect", "tag", "unprotect"]
 OTHER_PROGRAMS = ("restic ", "make ")
 
 
