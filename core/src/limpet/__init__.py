@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         snapshots as snapshots,
     )
     from limpet.operations.restore import Overwrite as Overwrite, RestoreOptions as RestoreOptions
+    from limpet.operations.retention import UNLIMITED as UNLIMITED, Policy as Policy, Span as Span
     from limpet.operations.rewrite import NewMetadata as NewMetadata
     from limpet.remaking import (
         copy as copy,
@@ -32,30 +33,47 @@ if TYPE_CHECKING:
     )
     from limpet.repository.repository import Repository as Repository, RepositorySettings as RepositorySettings
     from limpet.repository.snapshots import SnapshotFilter as SnapshotFilter
+    from limpet.retaining import (
+        describe as describe,
+        forget as forget,
+        protect as protect,
+        remove_snapshots as remove_snapshots,
+        tag as tag,
+        unprotect as unprotect,
+    )
 
 _HOMES = {
     "NewMetadata": "limpet.operations.rewrite",
     "Overwrite": "limpet.operations.restore",
+    "Policy": "limpet.operations.retention",
     "Repository": "limpet.repository.repository",
     "RepositorySettings": "limpet.repository.repository",
     "RestoreOptions": "limpet.operations.restore",
     "Selection": "limpet.contracts.source",
     "SnapshotFilter": "limpet.repository.snapshots",
+    "Span": "limpet.operations.retention",
     "Transport": "limpet.contracts.transport",
+    "UNLIMITED": "limpet.operations.retention",
     "backup": "limpet.library",
     "check": "limpet.library",
     "copy": "limpet.remaking",
     "create_repository": "limpet.library",
+    "describe": "limpet.retaining",
+    "forget": "limpet.retaining",
     "list_files": "limpet.library",
     "migrate": "limpet.remaking",
     "open_repository": "limpet.library",
+    "protect": "limpet.retaining",
     "read_chunks": "limpet.library",
     "read_file": "limpet.library",
     "recover": "limpet.remaking",
+    "remove_snapshots": "limpet.retaining",
     "repair_snapshots": "limpet.remaking",
     "restore": "limpet.library",
     "rewrite": "limpet.remaking",
     "snapshots": "limpet.library",
+    "tag": "limpet.retaining",
+    "unprotect": "limpet.retaining",
 }
 
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604  # strings all of them
