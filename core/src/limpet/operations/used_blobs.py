@@ -179,7 +179,7 @@ class _Walk:
                 if mark(BlobKind.TREE.value, tree_id):
                     yield tree_id
             except KeyError as error:
-                raise RepositoryError(f"tree {tree_id.hex()} not found in repository") from error
+                raise RepositoryError(f"id {tree_id.hex()} not found in repository") from error
 
     def _look_at(self, trees: Iterable[BlobId]) -> Iterator[_Found]:
         """What the trees refer to, in any order."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 
 from limpet.contracts.backend import FileKind, Handle
-from limpet.errors import BackendError, LimpetError, RepositoryError, UsageError
+from limpet.errors import BackendError, IntegrityError, LimpetError, RepositoryError, UsageError
 from limpet.ids import BlobId, StorageId, short
 from limpet.operations.index_files import remove_files, rewrite_indexes, save_indexes
 from limpet.operations.prune.options import PruneOptions
@@ -113,6 +113,10 @@ class _Prune:
 
         try:
             return find_used_blobs(self._repository, roots, snapshots_done)
+        except (RepositoryError, IntegrityError) as error:
+            raise RepositoryError(f"failed finding blobs: {error}") from error
+        except BackendError as error:
+            raise BackendError(f"failed finding blobs: {error}", permanent=error.permanent) from error
         finally:
             self._reporter.end()
 
