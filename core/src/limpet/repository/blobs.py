@@ -12,7 +12,7 @@ from limpet.format.crypto import Box, MasterKey
 from limpet.format.native import Sha256, sha256_all
 from limpet.ids import BlobId, short
 
-TOGETHER_BYTES = 2 * 1024 * 1024
+TOGETHER_BYTES = 4 * 1024 * 1024
 """Blobs of about this much plaintext are hashed together: several keep the processor busier than one, and what was
 just decrypted is still in its cache."""
 

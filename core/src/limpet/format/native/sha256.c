@@ -12,6 +12,7 @@
 #define INLINE static inline __attribute__((always_inline))
 #define ROUNDS 16 /* of four each */
 #define LENGTH_SIZE 8
+#define PREFETCH_BYTES 1024 /* where a page begins, the processor waits for its address otherwise */
 
 static const uint32_t round_constants[4 * ROUNDS] __attribute__((aligned(16))) = {
     0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
@@ -27,13 +28,20 @@ static const uint32_t round_constants[4 * ROUNDS] __attribute__((aligned(16))) =
 static const uint32_t initial_state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                                           0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
 
+static int has_avx;
+
 int sha256_is_supported(void) {
     unsigned eax, ebx, ecx, edx;
     if (!__get_cpuid(1, &eax, &ebx, &ecx, &edx) || !(ecx & bit_SSSE3) || !(ecx & bit_SSE4_1)) {
         return 0;
     }
+    has_avx = (ecx & bit_AVX) && (ecx & bit_OSXSAVE);
     return __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && (ebx & bit_SHA) != 0;
 }
+
+/* Other code may have left something in the upper halves of the vector registers. The instructions here would carry
+ * that along, which makes them wait for each other: 480 us a MiB instead of 300. */
+__attribute__((target("avx"))) static void clear_upper_halves(void) { _mm256_zeroupper(); }
 
 /* -- blocks ------------------------------------------------------------------------------------------------------- */
 
@@ -83,6 +91,7 @@ TARGET static void compress(uint32_t state[8], const uint8_t *blocks, size_t cou
     for (; count > 0; count--, blocks += SHA256_BLOCK) {
         __m128i abef = r.abef, cdgh = r.cdgh;
         load_block(&r, blocks);
+        __builtin_prefetch(blocks + PREFETCH_BYTES);
 #pragma GCC unroll 16
         for (unsigned i = 0; i < ROUNDS; i++) {
             four_rounds(&r, i);
@@ -103,6 +112,8 @@ TARGET static void compress_two(uint32_t state_a[8], const uint8_t *blocks_a, ui
         __m128i abef_a = a.abef, cdgh_a = a.cdgh, abef_b = b.abef, cdgh_b = b.cdgh;
         load_block(&a, blocks_a);
         load_block(&b, blocks_b);
+        __builtin_prefetch(blocks_a + PREFETCH_BYTES);
+        __builtin_prefetch(blocks_b + PREFETCH_BYTES);
 #pragma GCC unroll 16
         for (unsigned i = 0; i < ROUNDS; i++) {
             four_rounds(&a, i);
@@ -215,6 +226,9 @@ static void lane_advance(Lane *lane, size_t count) {
 
 static void run(Lane *a, Jobs *jobs) {
     Lane b = {.count = 0};
+    if (has_avx) {
+        clear_upper_halves();
+    }
     int has_a = lane_ready(a, jobs), has_b = lane_ready(&b, jobs);
     while (has_a && has_b) {
         size_t count = a->count < b.count ? a->count : b.count;

@@ -108,15 +108,17 @@ def look_at_window(
 ) -> list[str]:
     """What is wrong with the blobs in the window, and in the last one with the header."""
     errors = []
-    start, open_blob = window.start, checker.opener.open
-    for _, blob_id, offset, length, plain_length in checker.blobs_of(pack_id)[window.first_blob : window.end_blob]:
-        try:
-            sealed = data[offset - start : offset - start + length]
-            if sealed.nbytes != length:
-                raise IntegrityError("lies beyond the end of the pack")
-            open_blob(sealed, BlobId(blob_id), plain_length)
-        except IntegrityError as error:
-            errors.append(f"blob {blob_id.hex()}: {error}")
+    start = window.start
+    blobs = checker.blobs_of(pack_id)[window.first_blob : window.end_blob]
+    sealed = (
+        (data[offset - start : offset - start + length], BlobId(blob_id), plain_length)
+        for _, blob_id, offset, length, plain_length in blobs
+    )
+    for (_, blob_id, offset, length, _), opened in zip(blobs, checker.opener.open_all(sealed), strict=True):
+        if offset - start + length > data.nbytes:
+            errors.append(f"blob {blob_id.hex()}: lies beyond the end of the pack")
+        elif isinstance(opened, IntegrityError):
+            errors.append(f"blob {blob_id.hex()}: {opened}")
     if window.end == size_bytes:
         errors.extend(_compare_header(checker, data, size_bytes, checker.plan.index.pack_blobs(pack_id)))
     return errors

@@ -9,17 +9,18 @@ import errno
 import os
 import stat
 from collections.abc import Callable, Sequence
-from hashlib import sha256
 
 from limpet import filesystem
 from limpet.errors import IntegrityError
 from limpet.filesystem import CLOSE_ON_EXEC, NO_FOLLOW, NO_WAIT
-from limpet.format.compression import Decompressor
-from limpet.format.crypto import SEAL_OVERHEAD, Box, MasterKey
+from limpet.format import Buffer
+from limpet.format.crypto import MasterKey
+from limpet.ids import BlobId
 from limpet.operations.restore.content import matching_blobs, write_at, write_sparsely_at
 from limpet.operations.restore.metadata import MetadataPolicy, restore_metadata, restore_metadata_at
 from limpet.operations.restore.record import Record, decode_record
 from limpet.operations.restore.target import Target, join
+from limpet.repository.blobs import BlobOpener
 from limpet.repository.workers import SharedBuffers
 
 CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | CLOSE_ON_EXEC
@@ -62,22 +63,9 @@ class WorkerState:
         self.root_path = root_path
         self.policy = policy
         self.buffers = buffers
-        self._box = Box(key)
-        self._decompressor = Decompressor()
-        # Reused: fresh megabytes cost more in page faults than the decryption into them.
+        self.opener = BlobOpener(key)
+        # Reused: fresh megabytes cost more in page faults than reading into them.
         self.scratch = memoryview(bytearray(SCRATCH_BYTES))
-
-    def open_blob(self, sealed: memoryview, blob_id: bytes, plain_length: int) -> memoryview:
-        """The verified plaintext, valid until the next call; IntegrityError."""
-        if len(sealed) - SEAL_OVERHEAD > len(self.scratch):
-            self.scratch = memoryview(bytearray(len(sealed)))
-        length = self._box.open_into(sealed, self.scratch)
-        data = self.scratch[:length]
-        if plain_length:
-            data = memoryview(self._decompressor.decompress(data, plain_length))
-        if sha256(data).digest() != blob_id:
-            raise IntegrityError("its content is not what its id says")
-        return data
 
 
 def write_blobs(
@@ -96,12 +84,11 @@ def write_blobs(
     view = state.buffers.view(source) if isinstance(source, int) else memoryview(source)
     damaged: list[tuple[int, str]] = []
     failures: list[Failure] = []
-    for index, (position, length, plain_length, blob_id, targets) in enumerate(blobs):
-        sealed = view[position : position + length]
-        try:
-            data = state.open_blob(sealed, blob_id, plain_length) if is_sealed else sealed
-        except IntegrityError as error:
-            damaged.append((index, str(error)))
+    sealed = ((view[start : start + length], BlobId(blob_id), plain) for start, length, plain, blob_id, _ in blobs)
+    contents = state.opener.open_all(sealed) if is_sealed else (content for content, _, _ in sealed)
+    for index, ((*_, targets), data) in enumerate(zip(blobs, contents, strict=True)):
+        if isinstance(data, IntegrityError):
+            damaged.append((index, str(data)))
             continue
         for number, offset in targets:
             file = files[number]
@@ -159,8 +146,7 @@ def finish_files(state: WorkerState, files: list[tuple[int, bytes, bytes, Identi
 
 def create_empty_files(state: WorkerState, files: list[tuple[int, bytes, bytes]]) -> list[Failure]:
     """Make files without content, with their metadata: `(file number, folder, record)`."""
-    empty = memoryview(b"")
-    return _each(files, lambda folder, raw: _write_whole(state, folder, decode_record(raw), empty, is_sparse=False))
+    return _each(files, lambda folder, raw: _write_whole(state, folder, decode_record(raw), b"", is_sparse=False))
 
 
 def create_specials(state: WorkerState, nodes: list[tuple[int, bytes, bytes, bytes, int]]) -> list[Failure]:
@@ -203,15 +189,15 @@ def _each(items: Sequence[tuple[int, bytes, bytes]], act: Callable[[bytes, bytes
     return failures
 
 
-def _write_whole(state: WorkerState, folder: bytes, record: Record, data: memoryview, is_sparse: bool) -> None:
+def _write_whole(state: WorkerState, folder: bytes, record: Record, data: Buffer, is_sparse: bool) -> None:
     descriptor = _create(state, folder, record.name)
     try:
         try:
             if is_sparse and data:
                 os.ftruncate(descriptor, len(data))
-                write_sparsely_at(descriptor, data, 0)
+                write_sparsely_at(descriptor, memoryview(data), 0)
             elif data and (written := os.write(descriptor, data)) < len(data):
-                write_at(descriptor, data[written:], written)
+                write_at(descriptor, memoryview(data)[written:], written)
         except OSError:
             os.unlink(record.name, dir_fd=state.target.open_folder(folder))
             raise
@@ -220,8 +206,9 @@ def _write_whole(state: WorkerState, folder: bytes, record: Record, data: memory
         os.close(descriptor)
 
 
-def _write_part(state: WorkerState, file: PartialFile, data: memoryview, offset: int) -> None:
+def _write_part(state: WorkerState, file: PartialFile, data: Buffer, offset: int) -> None:
     folder, name, identity, is_sparse = file
+    data = memoryview(data)
     descriptor = _open_known(state, folder, name, identity, WRITE_FLAGS)
     try:
         if is_sparse:
