@@ -9,6 +9,8 @@ class LimpetError(Exception):
     """Base of every documented error; `str(error)` is the one line a user sees."""
 
     exit_code: ClassVar[int] = 1
+    is_fatal: ClassVar[bool] = True
+    """Whether the line begins with `Fatal:`. It does where restic's does: wrappers look for the word."""
 
 
 class UsageError(LimpetError):
@@ -38,6 +40,12 @@ class RepositoryError(LimpetError):
     """The repository cannot do what was asked: version, missing blob, damaged structure."""
 
 
+class NotFoundError(RepositoryError):
+    """What somebody names is not in the repository: an id, a snapshot, a folder of one."""
+
+    is_fatal = False
+
+
 class NoRepositoryError(RepositoryError):
     """There is no repository at the location."""
 
@@ -48,6 +56,7 @@ class LockedError(RepositoryError):
     """Another process holds a lock that excludes ours, or our own lock was lost."""
 
     exit_code = 11
+    is_fatal = False
 
 
 class WrongPasswordError(RepositoryError):

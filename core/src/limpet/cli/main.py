@@ -14,7 +14,7 @@ from limpet.cli.json_output import encode_json
 from limpet.cli.screen import outlive_terminal
 from limpet.cli.session import Session
 from limpet.cli.signals import Interrupts
-from limpet.errors import HookError, LimpetError, LockedError
+from limpet.errors import HookError, LimpetError
 
 COMPLETION_VARIABLE = "_LIMPET_COMPLETE"
 """Set by the completion scripts, see `limpet.cli.completion`."""
@@ -139,10 +139,8 @@ def _explain(error: BaseException) -> tuple[int, str]:
     match error:
         case CommandExit():
             exit_code, message = error.exit_code, str(error)
-        case LockedError():
-            exit_code, message = error.exit_code, str(error)  # as restic: without `Fatal:`
         case LimpetError():
-            exit_code, message = error.exit_code, f"Fatal: {error}"
+            exit_code, message = error.exit_code, f"Fatal: {error}" if error.is_fatal else str(error)
         case click.NoSuchOption():
             message = unknown_flag(error)
         case click.ClickException():

@@ -14,7 +14,8 @@ from limpet.cli.text_file import read_text_file
 from limpet.errors import UsageError
 
 EMPTY_PASSWORD = (
-    "an empty password is not allowed by default. Pass the flag `--insecure-no-password` to disable this check"
+    "an empty password is not allowed by default. Pass the flag `--insecure-no-password` to restic "
+    "to disable this check"
 )
 NO_PASSWORD_CONFLICT = (
     "--insecure-no-password must not be specified together with providing a password via a cli option "

@@ -7,9 +7,10 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import chain
 
 from limpet.contracts.backend import FileKind
-from limpet.errors import IntegrityError, LimpetError, MissingFileError, RepositoryError, UsageError
+from limpet.errors import IntegrityError, LimpetError, MissingFileError, NotFoundError, UsageError
 from limpet.format.node import NodeType
 from limpet.format.snapshot import Snapshot, decode_snapshot
 from limpet.ids import BlobId, StorageId, parse_storage_id, short
@@ -19,10 +20,12 @@ from limpet.repository.repository import Repository
 OnError = Callable[[str, LimpetError], None]
 """Told what could not be read, and why; the others are still delivered."""
 
+BATCH = 8
+"""Snapshots that one thread loads in a row: to wake another for each takes longer than to load it from the cache."""
 LATEST = re.compile(r"latest(?:~([0-9]{1,9}))?")
 
 
-class NoSnapshotError(RepositoryError):
+class NoSnapshotError(NotFoundError):
     """No snapshot fits what was asked for."""
 
 
@@ -119,9 +122,11 @@ def load_snapshot(repository: Repository, snapshot_id: StorageId) -> StoredSnaps
 def load_snapshots(repository: Repository, on_error: OnError | None = None) -> list[StoredSnapshot]:
     """All snapshots, oldest first. Without `on_error` the first that is damaged raises."""
     ids = [parse_storage_id(info.name) for info in repository.list_files(FileKind.SNAPSHOT)]
+    batches = [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
     snapshots: list[StoredSnapshot] = []
-    with ThreadPoolExecutor(max(1, min(repository.backend.properties.connections, len(ids)))) as threads:
-        for snapshot_id, loaded in zip(ids, threads.map(lambda one: _try_load(repository, one), ids), strict=True):
+    with ThreadPoolExecutor(max(1, min(repository.backend.properties.connections, len(batches)))) as threads:
+        loaded_batches = threads.map(lambda batch: [_try_load(repository, one) for one in batch], batches)
+        for snapshot_id, loaded in zip(ids, chain.from_iterable(loaded_batches), strict=True):
             if isinstance(loaded, StoredSnapshot):
                 snapshots.append(loaded)
             elif on_error is not None:
@@ -136,7 +141,7 @@ def find_snapshot(
 ) -> tuple[StoredSnapshot, str]:
     """The snapshot that `ID`, a prefix of it, `latest` or `latest~N` names, and the folder after a colon.
 
-    The filter counts for `latest` alone. NoSnapshotError where nothing fits, RepositoryError for an ambiguous prefix.
+    The filter counts for `latest` alone. NoSnapshotError where nothing fits, NotFoundError for an ambiguous prefix.
     """
     name, _, subfolder = text.partition(":")
     back = _steps_back(name)
@@ -253,7 +258,7 @@ def latest_of_each(snapshots: Iterable[StoredSnapshot], count: int) -> list[Stor
 
 
 def tree_of(repository: Repository, stored: StoredSnapshot, subfolder: str = "") -> BlobId:
-    """The tree of the snapshot, or of a folder in it; RepositoryError where there is no such folder."""
+    """The tree of the snapshot, or of a folder in it; NotFoundError where there is no such folder."""
     tree_id = stored.snapshot.tree
     if tree_id is None:
         raise IntegrityError(f"snapshot {short(stored.id)} names no tree")
@@ -265,9 +270,9 @@ def tree_of(repository: Repository, stored: StoredSnapshot, subfolder: str = "")
         wanted = name.encode("utf-8", "surrogateescape")
         node = next((node for node in repository.load_tree(tree_id) if node.name == wanted), None)
         if node is None:
-            raise RepositoryError(f"path {'/'.join(walked)}: not found")
+            raise NotFoundError(f"path {'/'.join(walked)}: not found")
         if node.type is not NodeType.DIR or node.subtree is None:
-            raise RepositoryError(f"path {'/'.join(walked)}: not a directory")
+            raise NotFoundError(f"path {'/'.join(walked)}: not a directory")
         tree_id = node.subtree
     return tree_id
 

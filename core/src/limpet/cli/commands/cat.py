@@ -13,7 +13,7 @@ from limpet.cli.json_output import encode_json
 from limpet.cli.session import Session, pass_session
 from limpet.cli.snapshot_output import snapshot_fields
 from limpet.contracts.backend import FileKind, Handle
-from limpet.errors import LimpetError, UsageError
+from limpet.errors import LimpetError, RepositoryError, UsageError
 from limpet.format.config import encode_config
 from limpet.format.keyfile import encode_keyfile
 from limpet.format.lockfile import decode_lockfile, encode_lockfile
@@ -71,7 +71,7 @@ def _snapshot(session: Session, repository: Repository, name: str) -> None:
     try:
         stored, _ = find_snapshot(repository, name)
     except LimpetError as error:
-        raise type(error)(f"could not find snapshot: {error}") from error
+        raise RepositoryError(f"could not find snapshot: {error}") from error
     session.print(encode_json(snapshot_fields(stored.snapshot), indent=INDENT))
 
 
@@ -109,7 +109,7 @@ def _tree(session: Session, repository: Repository, name: str) -> None:
     try:
         stored, subfolder = find_snapshot(repository, name)
     except LimpetError as error:
-        raise type(error)(f"could not find snapshot: {error}") from error
+        raise RepositoryError(f"could not find snapshot: {error}") from error
     repository.load_index(session.reporter)
     tree_id = tree_of(repository, stored, subfolder)
     session.terminal.write_bytes(repository.load_blob(BlobKind.TREE, tree_id))

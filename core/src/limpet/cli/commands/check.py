@@ -124,16 +124,10 @@ class CheckOutput:
 
     def _tell_hints(self, result: CheckResult) -> None:
         if result.has(FindingKind.DUPLICATE_PACK):
-            self._hint("Duplicate packs are non-critical, you can run `restic repair index` to correct this.")
+            self._hint("Duplicate packs are non-critical, you can run `restic repair index' to correct this.")
         if result.has(FindingKind.MIXED_PACK):
             self._hint(
                 "Mixed packs with tree and data blobs are non-critical, you can run `restic prune` to correct this."
-            )
-        unreferenced = sum(one.kind is FindingKind.PACK_UNREFERENCED for one in result.findings)
-        if unreferenced and not result.errors:
-            self._session.reporter.note(
-                f"{unreferenced} additional files were found in the repo, which likely contain duplicate data.\n"
-                "This is non-critical, you can run `restic prune` to correct this."
             )
 
     def _hint(self, text: str) -> None:
@@ -164,7 +158,10 @@ def _advice(result: CheckResult) -> list[str]:
     """What to do about the damage."""
     advice = []
     if result.has(FindingKind.INDEX):
-        advice.append("\nThe repository index is damaged and must be repaired: run `restic repair index`.\n")
+        advice.append(
+            "\nThe repository index is damaged and must be repaired. "
+            "You must run `restic repair index' to correct this.\n"
+        )
     if result.has(FindingKind.PACK_MISSING):
         advice.append(
             "\nThe repository lacks pack files. What was only in them is lost; to go on without it run:\n\n"

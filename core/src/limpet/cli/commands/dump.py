@@ -49,7 +49,7 @@ def command(
         try:
             stored, subfolder = find_snapshot(repository, name, snapshot_filter(host, tag, path))
         except LimpetError as error:
-            raise type(error)(f"failed to find snapshot: {error}") from error
+            raise RepositoryError(f"failed to find snapshot: {error}") from error
         repository.load_index(session.reporter)
         tree_id = tree_of(repository, stored, subfolder)
 

@@ -61,7 +61,7 @@ class PackGroup(Subset):
     def describe(self, packs: Packs, chosen: Packs, adjective: str) -> str:
         return (
             f"read group #{self.number} of {len(chosen)} {adjective}data packs "
-            f"(out of total {len(packs)} packs in {self.groups} groups)"
+            f"(out of total {len(packs)} packs in {self.groups} groups"  # restic leaves it open, too
         )
 
 

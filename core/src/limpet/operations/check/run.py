@@ -81,6 +81,7 @@ class _Check:
             return self._result
         self._reporter.note("check all packs")
         packs = check_packs(self._repository, self._found)
+        self._tell_leftovers()
         buffers = usable_cpus() + SPARE_BUFFERS
         self._buffers = SharedBuffers(buffers, BUFFER_BYTES)
         data_seen = ClaimTable() if self._options.is_filtered else None
@@ -101,6 +102,14 @@ class _Check:
                 self._buffers.close()
                 self._reporter.end()
         return self._result
+
+    def _tell_leftovers(self) -> None:
+        count = sum(one.kind is FindingKind.PACK_UNREFERENCED for one in self._result.findings)
+        if count and not self._result.errors:
+            self._reporter.note(
+                f"{count} additional files were found in the repo, which likely contain duplicate data.\n"
+                "This is non-critical, you can run `restic prune` to correct this."
+            )
 
     def _roots(self) -> list[BlobId]:
         """Trees of the snapshots: read before the index, which may only grow."""
@@ -125,9 +134,9 @@ class _Check:
 
     # -- trees --------------------------------------------------------------------------------------------------
 
-    def _check_trees(self, roots: Iterable[BlobId]) -> None:
+    def _check_trees(self, roots: Sequence[BlobId]) -> None:
         """Look through all trees below the roots, each once, level by level."""
-        progress = Progress("trees")
+        progress = Progress("trees", is_counter=True)
         self._reporter.begin(progress)
         level = self._new_trees(roots)
         while level:
@@ -138,6 +147,8 @@ class _Check:
                     self._take_in(report)
                     below += report.subtrees
             level = self._new_trees(below)
+        # The result is told in snapshots, as restic does; level by level, all of them are through at the same time.
+        progress.operation, progress.files_done, progress.files_total = "snapshots", len(roots), len(roots)
         self._reporter.end()
 
     def _take_in(self, report: TreeReport) -> None:
@@ -205,7 +216,8 @@ class _Check:
         every = sorted(packs.items())
         chosen = subset.choose(every)
         self._reporter.note(subset.describe(every, chosen, "filtered " if self._options.is_filtered else ""))
-        progress = Progress("packs", files_total=len(chosen), bytes_total=sum(size for _, size in chosen))
+        total_bytes = sum(size for _, size in chosen)
+        progress = Progress("packs", files_total=len(chosen), bytes_total=total_bytes, is_counter=True)
         self._reporter.begin(progress)
         for (_, size), finding in self._in_threads(chosen, self._check_pack):
             progress.files_done += 1

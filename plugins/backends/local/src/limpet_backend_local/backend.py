@@ -114,7 +114,7 @@ class LocalBackend(Backend):
         try:
             status = os.stat(path)
         except OSError as error:
-            raise self._typed(error, f"cannot stat {path}") from error
+            raise self._typed(error, f"stat {path}") from error
         if not stat.S_ISREG(status.st_mode):
             raise BackendError(f"{path} is no regular file", permanent=True)
         return FileInfo(handle.name, status.st_size)
@@ -278,7 +278,7 @@ class LocalBackend(Backend):
         if error.errno == errno.ENOENT:
             if missing_is_a_folder:
                 return BackendError(f"{what}: the folder {self.root} is gone; is its disk mounted?", permanent=True)
-            return MissingFileError(f"{what}: {reason}")
+            return MissingFileError(f"{what}: {reason.lower()}")  # as restic, in whose words scripts look for it
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             reason += "; free some space there and run again"
         return BackendError(f"{what}: {reason}", permanent=error.errno in permanent)
