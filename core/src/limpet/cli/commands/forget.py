@@ -134,8 +134,9 @@ class _Run:
             )
         except LastSnapshotError as error:
             raise CommandExit(EXIT_FAILED, str(error)) from error  # restic says it without `Fatal:`
-        for decision in decisions:
-            self._show(decision)
+        if not (self._session.json or self._session.quiet):
+            for decision in decisions:
+                self._show(decision)
         return self._remove([stored.id for decision in decisions for stored in decision.remove], decisions)
 
     def _show(self, decision: GroupDecision) -> None:
