@@ -50,11 +50,12 @@ def mode_text(mode: int) -> str:
 
 def long_line(path: bytes, fields: Fields, *, human_readable: bool) -> bytes:
     """Mode, owner, size, time, path and link target: a line of `ls --long`."""
-    size = format_bytes(file_size(fields)) if human_readable else f"{file_size(fields):6d}"
     node_type = read.string(fields, "type")
+    size_bytes = read.uint(fields, "size") if node_type == "file" else 0
+    size = format_bytes(size_bytes) if human_readable else f"{size_bytes:6d}"
     mode = mode_text(read.uint(fields, "mode", read.UINT32) | _TYPE_BITS.get(node_type, 0))
     uid, gid = read.uint(fields, "uid"), read.uint(fields, "gid")
-    head = f"{mode} {uid:5d} {gid:5d} {size} {format_local(read.time(fields, 'mtime').ns)} ".encode()
+    head = f"{mode} {uid:5d} {gid:5d} {size} {_local_time(read.string(fields, 'mtime'))} ".encode()
     return head + path + (b" -> " + link_target_of(fields) if node_type == "symlink" else b"")
 
 
@@ -116,6 +117,11 @@ def go_time_text(value: object) -> str:
     if type(value) is str:
         return value if _GO_TIME.fullmatch(value) else format_time(*parse_time(value))
     return format_time(*ZERO_TIME)
+
+
+@lru_cache(1 << 14)
+def _local_time(text: str) -> str:
+    return format_local(parse_time(text).ns if text else ZERO_TIME.ns)
 
 
 def _mode_members(mode: int) -> str:

@@ -69,9 +69,9 @@ def iter_tree(data: Buffer) -> Iterator[Node]:
     return map(decode_node, iter_tree_fields(data))
 
 
-def iter_tree_fields(data: Buffer) -> Iterator[read.Fields]:
+def iter_tree_fields(data: Buffer, batch_size_bytes: int = _BATCH_SIZE) -> Iterator[read.Fields]:
     """The nodes one by one as their JSON objects, with nothing in them checked but that they are objects."""
-    for batch in _batches(memoryview(data)):
+    for batch in _batches(memoryview(data), batch_size_bytes):
         for fields in batch:
             yield read.as_object(fields, "a node")
 
@@ -122,10 +122,10 @@ def reencodes_fields(data: Buffer, nodes: Sequence[read.Fields]) -> bool:
     return b"".join((_OPENING[:-1], orjson.dumps(nodes), _CLOSING[1:])) == data and not _ESCAPED.search(data)
 
 
-def _batches(view: memoryview) -> Iterator[list[read.Fields]]:
+def _batches(view: memoryview, wanted_size: int = _BATCH_SIZE) -> Iterator[list[read.Fields]]:
     position = len(_OPENING)
-    batch_size = _BATCH_SIZE
-    if view.nbytes > 2 * _BATCH_SIZE and view[:position] == _OPENING:
+    batch_size = wanted_size
+    if view.nbytes > 2 * wanted_size and view[:position] == _OPENING:
         while border := _BORDER.search(view, position + batch_size):
             try:
                 batch = read.decode_json(b"".join((b"[", view[position : border.end()], b"]")), "a tree")
@@ -133,7 +133,7 @@ def _batches(view: memoryview) -> Iterator[list[read.Fields]]:
                 batch_size *= 2  # the border lay inside something unknown, or the tree is damaged: larger ends it
                 continue
             yield batch
-            position, batch_size = border.end() + 1, _BATCH_SIZE
+            position, batch_size = border.end() + 1, wanted_size
         view = memoryview(_OPENING + bytes(view[position:]))
     nodes = read.array(read.decode_object(view, "a tree"), "nodes")
     if nodes is None:

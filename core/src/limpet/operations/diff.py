@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from limpet.errors import LimpetError
@@ -85,9 +85,9 @@ def diff(
 
 @dataclass(slots=True)
 class _Blobs:
-    """Ids of data as the hex digits that trees have them in, of trees as bytes."""
+    """Ids, by kind."""
 
-    data: set[str] = field(default_factory=set)
+    data: set[bytes] = field(default_factory=set)
     trees: set[BlobId] = field(default_factory=set)
 
     def add(self, fields: Fields) -> None:
@@ -127,7 +127,7 @@ class _Comparison:
         self._on_change = on_change
         self._on_error = on_error
         self.result = DiffResult()
-        self.before, self.after = _Blobs(), _Blobs()
+        self.before, self.after, self.in_both = _Blobs(), _Blobs(), _Blobs()
         self._same_folders: set[BlobId] = set()
 
     def compare(self, prefix: bytes, first: BlobId, second: BlobId) -> None:
@@ -136,49 +136,53 @@ class _Comparison:
         stack = [(prefix, self._pairs(first, second))]
         while stack:
             prefix, pairs = stack[-1]
-            for one, other in pairs:
-                below = self._compare_entries(prefix, one, other)
-                if below is not None:
-                    stack.append(below)
-                    break
+            try:
+                below = next(filter(None, (self._compare_entries(prefix, *pair) for pair in pairs)), None)
+            except LimpetError as error:
+                if len(stack) == 1:
+                    raise
+                self._on_error(error)
+                below = None
+            if below is not None:
+                stack.append(below)
             else:
                 stack.pop()
 
     def count_blobs(self) -> None:
         """Count the blobs that only one side has; folders that both have are looked through as long as it matters."""
-        removed, added = self.before.without(self.after), self.after.without(self.before)
+        removed = self.before.without(self.after, self.in_both)
+        added = self.after.without(self.before, self.in_both)
         waiting = list(self._same_folders)
         seen = set(waiting)
         while waiting and (removed or added):
             try:
-                nodes = self._repository.load_tree_fields(waiting.pop())
+                for fields in self._repository.iter_tree_fields(waiting.pop()):
+                    removed.discard(fields)
+                    added.discard(fields)
+                    subtree = subtree_of(fields)
+                    if subtree is not None and subtree not in seen:
+                        seen.add(subtree)
+                        waiting.append(subtree)
             except LimpetError as error:
                 self._on_error(error)
-                continue
-            for fields in nodes:
-                removed.discard(fields)
-                added.discard(fields)
-                subtree = subtree_of(fields)
-                if subtree is not None and subtree not in seen:
-                    seen.add(subtree)
-                    waiting.append(subtree)
         self._count(removed, self.result.removed)
         self._count(added, self.result.added)
 
     def _pairs(self, first: BlobId, second: BlobId) -> Iterator[tuple[Fields | None, Fields | None]]:
-        load = self._repository.load_tree_fields
+        load = self._repository.iter_tree_fields
         return _pairs_by_name(load(first), load(second))
 
     def _compare_entries(
         self, prefix: bytes, one: Fields | None, other: Fields | None
     ) -> tuple[bytes, Iterator[tuple[Fields | None, Fields | None]]] | None:
         """Tell what happened to an entry; the folders to compare, if it is one."""
-        if one is not None:
-            self.before.add(one)
-        if other is not None:
-            self.after.add(other)
         if one is None or other is None:
             return self._only_in_one(prefix, one, other)
+        if one == other and one.get("type") == "file":
+            self.in_both.add(one)
+            return None
+        self.before.add(one)
+        self.after.add(other)
         path = _path(prefix, other)
         modifier = self._modifier(one, other)
         if modifier:
@@ -200,6 +204,7 @@ class _Comparison:
         self, prefix: bytes, one: Fields | None, other: Fields | None
     ) -> tuple[bytes, Iterator[tuple[Fields | None, Fields | None]]] | None:
         fields = one or other or {}
+        (self.after if one is None else self.before).add(fields)
         path = _path(prefix, fields)
         self._on_change(Change(path, "+" if one is None else "-"))
         (self.result.added if one is None else self.result.removed).add(fields)
@@ -207,7 +212,7 @@ class _Comparison:
         if subtree is None:
             return None
         try:
-            nodes = self._repository.load_tree_fields(subtree)
+            nodes = self._repository.iter_tree_fields(subtree)
         except LimpetError as error:
             self._on_error(error)
             return None
@@ -224,7 +229,7 @@ class _Comparison:
 
     def _count(self, blobs: _Blobs, counts: DiffCounts) -> None:
         counts.data_blobs, counts.tree_blobs = len(blobs.data), len(blobs.trees)
-        data = ((BlobKind.DATA, BlobId(read.id_from_hex(text))) for text in blobs.data)
+        data = ((BlobKind.DATA, BlobId(blob_id)) for blob_id in blobs.data)
         for kind, blob_id in (*data, *((BlobKind.TREE, tree_id) for tree_id in blobs.trees)):
             place = self._repository.index.find(kind, blob_id)
             if place is not None:
@@ -233,7 +238,7 @@ class _Comparison:
                 self._on_error(UnknownBlobError(f"unable to find blob size for <{kind.word}/{blob_id.hex()[:8]}>"))
 
 
-def _pairs_by_name(first: Sequence[Fields], second: Sequence[Fields]) -> Iterator[tuple[Fields | None, Fields | None]]:
+def _pairs_by_name(first: Iterable[Fields], second: Iterable[Fields]) -> Iterator[tuple[Fields | None, Fields | None]]:
     """The nodes of two trees side by side, in the order of their raw names."""
     ones, others = _named(first), _named(second)
     one, other = next(ones, None), next(others, None)
@@ -258,8 +263,8 @@ def _path(prefix: bytes, fields: Fields) -> bytes:
     return prefix + raw_name(fields) + (b"/" if fields.get("type") == "dir" else b"")
 
 
-def _content(fields: Fields) -> list[str]:
-    return read.array(fields, "content") or []
+def _content(fields: Fields) -> list[bytes]:
+    return [read.id_from_hex(text) for text in read.array(fields, "content") or ()]
 
 
 def _same(one: Fields, other: Fields) -> bool:

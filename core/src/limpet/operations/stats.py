@@ -164,7 +164,7 @@ class _Walk:
         progress = self._progress
         if root in self._known:
             return self._known_again(root)
-        stack = [(b"/", root, iter(self._repository.load_tree_fields(root)), _Sums())]
+        stack = [(b"/", root, self._repository.iter_tree_fields(root), _Sums())]
         while True:
             prefix, tree_id, nodes, sums = stack[-1]
             for fields in nodes:
@@ -183,7 +183,7 @@ class _Walk:
                     sums.add(self._known_again(subtree))
                     continue
                 path = prefix + raw_name(fields) + b"/" if self.needs_path else b""
-                stack.append((path, subtree, iter(self._repository.load_tree_fields(subtree)), _Sums()))
+                stack.append((path, subtree, self._repository.iter_tree_fields(subtree), _Sums()))
                 break
             else:
                 stack.pop()

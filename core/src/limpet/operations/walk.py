@@ -55,14 +55,14 @@ def walk_fields(
     Nothing in the objects is checked but name, type and subtree: read the rest with `limpet.format.fields`.
     """
     # A stack of our own: a path may be thousands of folders deep.
-    stack = [(root.rstrip(b"/") + b"/", iter(_load(repository, root, tree_id, on_error)))]
+    stack = [(root.rstrip(b"/") + b"/", _nodes(repository, root, tree_id, on_error))]
     while stack:
         folder, nodes = stack[-1]
         for fields in nodes:
             path = folder + raw_name(fields)
             yield path, fields
             if fields.get("type") == "dir" and (descend is None or descend(path, fields)):
-                stack.append((path + b"/", iter(_load(repository, path, subtree_of(fields), on_error))))
+                stack.append((path + b"/", _nodes(repository, path, subtree_of(fields), on_error)))
                 break
         else:
             stack.pop()
@@ -83,16 +83,26 @@ def find_node(repository: Repository, tree_id: BlobId, path: bytes) -> FoundNode
     return found
 
 
-def _load(repository: Repository, path: bytes, tree_id: BlobId | None, on_error: OnTreeError | None) -> list[Fields]:
+def _nodes(
+    repository: Repository, path: bytes, tree_id: BlobId | None, on_error: OnTreeError | None
+) -> Iterator[Fields]:
     try:
         if tree_id is None:
             raise RepositoryError(f"folder {_text(path)} has no tree")
-        return repository.load_tree_fields(tree_id)
+        nodes = repository.iter_tree_fields(tree_id)
     except LimpetError as error:
         if on_error is None:
             raise
         on_error(path, error)
-        return []
+        return iter(())
+    return nodes if on_error is None else _until_damage(nodes, path, on_error)
+
+
+def _until_damage(nodes: Iterator[Fields], path: bytes, on_error: OnTreeError) -> Iterator[Fields]:
+    try:
+        yield from nodes
+    except LimpetError as error:
+        on_error(path, error)
 
 
 def _text(path: bytes) -> str:

@@ -30,7 +30,7 @@ from limpet.format.indexfile import encode_index
 from limpet.format.kdf import KdfParameters
 from limpet.format.node import Node
 from limpet.format.pack import BlobKind, PackedBlob
-from limpet.format.tree import decode_tree, decode_tree_fields
+from limpet.format.tree import decode_tree, decode_tree_fields, iter_tree_fields
 from limpet.format.unpacked import decode_unpacked, encode_unpacked
 from limpet.ids import BlobId, StorageId, parse_storage_id, short
 from limpet.progress import Reporter, SilentReporter
@@ -46,6 +46,8 @@ from limpet.storage.wrapping import WrappingBackend
 MIB = 1024 * 1024
 VERSIONS = (1, 2)
 LATEST_VERSION = 2
+TREE_BATCH_BYTES = 256 * 1024
+"""So much of a huge tree's JSON is decoded at once: in memory it is four times as large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +321,13 @@ class Repository:
     def load_tree_fields(self, tree_id: BlobId) -> list[dict[str, Any]]:
         """The nodes of a tree as their JSON fields: for comparing many at little cost."""
         return decode_tree_fields(self.trees.read(tree_id))
+
+    def iter_tree_fields(self, tree_id: BlobId) -> Iterator[dict[str, Any]]:
+        """`load_tree_fields` with bounded memory for huge trees: damage in one may be met after some of its nodes."""
+        data = self.trees.read(tree_id)
+        if len(data) <= 2 * TREE_BATCH_BYTES:
+            return iter(decode_tree_fields(data))
+        return iter_tree_fields(data, TREE_BATCH_BYTES)
 
     def opener(self) -> BlobOpener:
         """The calling thread's opener of sealed blobs."""

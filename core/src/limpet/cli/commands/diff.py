@@ -9,11 +9,12 @@ import click
 from limpet.cli.formatting import format_bytes
 from limpet.cli.lines import LineWriter
 from limpet.cli.session import Session, pass_session
-from limpet.errors import LimpetError, UsageError
+from limpet.errors import LimpetError, NotFoundError, RepositoryError, UsageError
 from limpet.format.gojson import json_string
 from limpet.ids import short
 from limpet.operations.diff import Change, DiffCounts, DiffResult, UnknownBlobError, diff
-from limpet.repository.snapshots import find_snapshot, tree_of
+from limpet.repository.repository import Repository
+from limpet.repository.snapshots import StoredSnapshot, find_snapshot, tree_of
 
 ARGUMENTS = 2
 
@@ -38,7 +39,7 @@ def command(session: Session, *, names: Sequence[str], with_metadata: bool) -> N
         session.terminal.error(str(error) if isinstance(error, UnknownBlobError) else f"error: {error}")
 
     with session.locked_repository() as repository, lines:
-        found = [find_snapshot(repository, name) for name in names]
+        found = [_find(repository, name) for name in names]
         (first, _), (second, _) = found
         session.say(f"comparing snapshot {short(first.id)} to {short(second.id)}:\n\n")
         repository.load_index(session.reporter)
@@ -55,6 +56,13 @@ def command(session: Session, *, names: Sequence[str], with_metadata: bool) -> N
         session.print_json(_document(result, names))
     else:
         session.print(_text(result))
+
+
+def _find(repository: Repository, name: str) -> tuple[StoredSnapshot, str]:
+    try:
+        return find_snapshot(repository, name)
+    except NotFoundError as error:
+        raise RepositoryError(str(error)) from error  # restic has `Fatal:` here, unlike elsewhere
 
 
 def _printer(session: Session, lines: LineWriter) -> Callable[[Change], None] | None:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import click
 
+from limpet.cli.exits import EXIT_FAILED, CommandExit
 from limpet.cli.formatting import format_bytes, format_duration, format_percent
 from limpet.cli.selectors import pass_over_snapshot, snapshot_filter, snapshot_filter_options
 from limpet.cli.session import Session, pass_session
-from limpet.errors import UsageError
 from limpet.operations.stats import CountMode, Stats, StatsProgress, stats
 from limpet.repository.snapshots import select_snapshots
 
@@ -43,7 +43,8 @@ def command(
     stored, each once; blobs-per-file, the blobs of files with different content.
     """
     if mode_word not in {mode.value for mode in CountMode}:
-        raise UsageError(f"unknown counting mode: {mode_word} (use the -h flag to get a list of supported modes)")
+        text = f"unknown counting mode: {mode_word} (use the -h flag to get a list of supported modes)"
+        raise CommandExit(EXIT_FAILED, text)
     mode = CountMode(mode_word)
     with session.locked_repository() as repository:
         chosen = snapshot_filter(host, tag, path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from limpet.errors import IntegrityError, LimpetError, RepositoryError
 from limpet.format.fields import Fields
@@ -34,10 +34,10 @@ def subtree_at(fields: Fields, path: bytes) -> BlobId:
 
 def read_tree(
     repository: Repository, stored: StoredSnapshot, tree_id: BlobId, parent_id: BlobId, on_error: OnTreeError | None
-) -> list[Fields] | None:
+) -> Iterator[Fields] | None:
     """The nodes of the tree; None if it cannot be read and that was told. Without `on_error` it raises."""
     try:
-        return repository.load_tree_fields(tree_id)
+        return repository.iter_tree_fields(tree_id)
     except LimpetError as error:
         if on_error is None:
             raise

@@ -9,7 +9,7 @@ from limpet.ids import BlobId
 
 T = TypeVar("T")
 
-MAX_RESULTS = 20_000
+MAX_RESULTS = 2_000
 """Results that are remembered; a tree with more of them is walked again, rather than filling the memory."""
 
 

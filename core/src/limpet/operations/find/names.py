@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from limpet.format import fields as read
 from limpet.format.fields import Fields
@@ -16,8 +17,7 @@ from limpet.repository.repository import Repository
 from limpet.repository.snapshots import StoredSnapshot
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """An entry that fits. `fields` is its node as it is stored."""
 
     snapshot: StoredSnapshot
@@ -111,7 +111,7 @@ def _find_in(
         if nodes is None:
             return None
         prefix = path if path == ROOT else path + b"/"
-        stack.append(_Folder(prefix, tree_id, iter(nodes), query.patterns.within(path)))
+        stack.append(_Folder(prefix, tree_id, nodes, query.patterns.within(path)))
         return ()
 
     seen.next_snapshot()

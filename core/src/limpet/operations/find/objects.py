@@ -96,7 +96,7 @@ def _uses(search: _Search, stored: StoredSnapshot) -> Iterator[_Use]:
         nodes = read_tree(search.repository, stored, tree_id, parent_id, search.on_error)
         if nodes is None:
             return False
-        stack.append((path if path == ROOT else path + b"/", tree_id, iter(nodes)))
+        stack.append((path if path == ROOT else path + b"/", tree_id, nodes))
         return True
 
     if not enter(ROOT, root_id, root_id):
