@@ -176,9 +176,10 @@ static void check_sha256(unsigned long rounds) {
     uint8_t *whole = calloc(1, 1 << 16);
     for (unsigned long i = 0; whole != NULL && i < rounds; i++) {
         uint8_t digests[4][SHA256_SIZE], expected[SHA256_SIZE];
-        Sha256 stream;
+        Sha256 stream, other;
         size_t length = 0;
         sha256_init(&stream);
+        sha256_init(&other);
         for (uint64_t parts = chance(6); parts > 0; parts--) {
             Sha256Job jobs[4];
             uint8_t *copies[4];
@@ -193,6 +194,7 @@ static void check_sha256(unsigned long rounds) {
             }
             uint8_t *part = exact_copy(whole + length, size);
             sha256_update_beside(&stream, part, size, jobs, chance(5));
+            sha256_update_two(&stream, part + size, 0, &other, part, chance(size + 1));
             length += size;
             free(part);
             for (unsigned k = 0; k < 4; k++) {

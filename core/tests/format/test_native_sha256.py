@@ -78,6 +78,31 @@ def test_a_stream_in_parts_with_others_beside_it(
 
 
 @pytest.mark.parametrize("make", STREAMS)
+@given(parts=MESSAGES, others=MESSAGES)
+def test_two_streams_at_once(
+    make: Callable[[], Stream], parts: list[tuple[int, int]], others: list[tuple[int, int]]
+) -> None:
+    """Two packs are hashed together: each must get its own bytes alone."""
+    first, second, expected_first, expected_second = make(), make(), sha256(), sha256()
+    for shape, other_shape in zip(parts, others, strict=False):
+        data, other_data = _bytes_of(*shape), _bytes_of(*other_shape)
+        expected_first.update(data)
+        expected_second.update(other_data)
+        first.update_with(data, second, other_data)  # type: ignore[arg-type]
+    assert (first.digest(), second.digest()) == (expected_first.digest(), expected_second.digest())
+
+
+@pytest.mark.parametrize("make", STREAMS)
+def test_only_two_streams_at_once(make: Callable[[], Stream]) -> None:
+    """A stream beside itself has no order of its bytes; what is refused must change neither."""
+    first, second = make(), make()
+    for data, other, other_data in ((b"a", first, b"b"), (b"a", "x", b"b"), (b"a", second, "b"), (5, second, b"b")):
+        with pytest.raises(TypeError):
+            first.update_with(data, other, other_data)  # type: ignore[arg-type]
+    assert first.digest() == second.digest() == sha256().digest()
+
+
+@pytest.mark.parametrize("make", STREAMS)
 def test_only_bytes_are_taken(make: Callable[[], Stream]) -> None:
     """What is no buffer must be refused without losing what the stream has."""
     stream = make()

@@ -25,6 +25,14 @@ class Sha256:
         self._hash.update(data)
         return sha256_all(messages)
 
+    def update_with(self, data: Buffer, other: Sha256, other_data: Buffer, /) -> None:
+        """Append to the message, and the other data to the other message."""
+        if type(other) is not Sha256 or other is self:
+            raise TypeError("update_with() takes another Sha256")
+        with memoryview(data), memoryview(other_data):  # both are buffers, or neither message changes
+            self._hash.update(data)
+            other._hash.update(other_data)
+
     def digest(self) -> bytes:
         """The digest of what was appended so far."""
         return self._hash.digest()

@@ -224,21 +224,21 @@ static void lane_advance(Lane *lane, size_t count) {
     lane->count -= count;
 }
 
-static void run(Lane *a, Jobs *jobs) {
-    Lane b = {.count = 0};
+/* Works until both lanes and the jobs are done. */
+static void run(Lane *a, Lane *b, Jobs *jobs) {
     if (has_avx) {
         clear_upper_halves();
     }
-    int has_a = lane_ready(a, jobs), has_b = lane_ready(&b, jobs);
+    int has_a = lane_ready(a, jobs), has_b = lane_ready(b, jobs);
     while (has_a && has_b) {
-        size_t count = a->count < b.count ? a->count : b.count;
-        compress_two(a->state, a->blocks, b.state, b.blocks, count);
+        size_t count = a->count < b->count ? a->count : b->count;
+        compress_two(a->state, a->blocks, b->state, b->blocks, count);
         lane_advance(a, count);
-        lane_advance(&b, count);
+        lane_advance(b, count);
         has_a = lane_ready(a, jobs);
-        has_b = lane_ready(&b, jobs);
+        has_b = lane_ready(b, jobs);
     }
-    Lane *last = has_a ? a : &b;
+    Lane *last = has_a ? a : b;
     while (has_a || has_b) {
         compress(last->state, last->blocks, last->count);
         lane_advance(last, last->count);
@@ -246,20 +246,8 @@ static void run(Lane *a, Jobs *jobs) {
     }
 }
 
-/* -- what others call --------------------------------------------------------------------------------------------- */
-
-void sha256_init(Sha256 *stream) {
-    memcpy(stream->state, initial_state, sizeof stream->state);
-    stream->length = 0;
-}
-
-void sha256_all(Sha256Job *jobs, size_t count) {
-    Lane lane = {.count = 0};
-    Jobs left = longest_first(jobs, count);
-    run(&lane, &left);
-}
-
-void sha256_update_beside(Sha256 *stream, const uint8_t *data, size_t size, Sha256Job *jobs, size_t count) {
+/* A lane that appends to the stream; what is no whole block is kept there. */
+static Lane lane_of_stream(Sha256 *stream, const uint8_t *data, size_t size) {
     size_t held = stream->length % SHA256_BLOCK;
     stream->length += size;
     if (held > 0) {
@@ -274,13 +262,38 @@ void sha256_update_beside(Sha256 *stream, const uint8_t *data, size_t size, Sha2
         }
     }
     Lane lane = {.blocks = data, .count = size / SHA256_BLOCK, .stream = stream};
-    Jobs left = longest_first(jobs, count);
     memcpy(lane.state, stream->state, sizeof lane.state);
-    run(&lane, &left);
     size_t rest = size % SHA256_BLOCK;
     if (rest > 0) {
         memcpy(stream->rest, data + (size - rest), rest);
     }
+    return lane;
+}
+
+/* -- what others call --------------------------------------------------------------------------------------------- */
+
+void sha256_init(Sha256 *stream) {
+    memcpy(stream->state, initial_state, sizeof stream->state);
+    stream->length = 0;
+}
+
+void sha256_all(Sha256Job *jobs, size_t count) {
+    Lane a = {.count = 0}, b = {.count = 0};
+    Jobs left = longest_first(jobs, count);
+    run(&a, &b, &left);
+}
+
+void sha256_update_beside(Sha256 *stream, const uint8_t *data, size_t size, Sha256Job *jobs, size_t count) {
+    Lane a = lane_of_stream(stream, data, size), b = {.count = 0};
+    Jobs left = longest_first(jobs, count);
+    run(&a, &b, &left);
+}
+
+void sha256_update_two(Sha256 *first, const uint8_t *data, size_t size, Sha256 *second, const uint8_t *second_data,
+                       size_t second_size) {
+    Lane a = lane_of_stream(first, data, size), b = lane_of_stream(second, second_data, second_size);
+    Jobs none = {NULL, NULL};
+    run(&a, &b, &none);
 }
 
 void sha256_digest(const Sha256 *stream, uint8_t digest[SHA256_SIZE]) {

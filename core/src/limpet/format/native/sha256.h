@@ -40,6 +40,9 @@ void sha256_init(Sha256 *stream);
 void sha256_all(Sha256Job *jobs, size_t count);
 /* Appends to the stream, and hashes the messages beside it; sorts the jobs. */
 void sha256_update_beside(Sha256 *stream, const uint8_t *data, size_t size, Sha256Job *jobs, size_t count);
+/* Appends to two streams at once. */
+void sha256_update_two(Sha256 *first, const uint8_t *data, size_t size, Sha256 *second, const uint8_t *second_data,
+                       size_t second_size);
 /* The digest of what was appended so far; more may follow. */
 void sha256_digest(const Sha256 *stream, uint8_t digest[SHA256_SIZE]);
 

@@ -152,6 +152,43 @@ static PyObject *stream_update_beside(PyObject *self, PyObject *const *args, Py_
     return argument_count("update_beside", count, 2) < 0 ? NULL : append(self, args[0], args[1]);
 }
 
+static void update_two(Sha256 *streams, const Py_buffer *buffers) {
+    sha256_update_two(&streams[0], buffers[0].buf, (size_t)buffers[0].len, &streams[1], buffers[1].buf,
+                      (size_t)buffers[1].len);
+}
+
+static PyObject *stream_update_with(PyObject *self, PyObject *const *args, Py_ssize_t count) {
+    if (argument_count("update_with", count, 3) < 0) {
+        return NULL;
+    }
+    PyObject *other = args[1];
+    if (Py_TYPE(other) != Py_TYPE(self) || other == self) {
+        PyErr_SetString(PyExc_TypeError, "update_with() takes another Sha256");
+        return NULL;
+    }
+    Py_buffer buffers[2];
+    if (PyObject_GetBuffer(args[0], &buffers[0], PyBUF_SIMPLE) < 0) {
+        return NULL;
+    }
+    if (PyObject_GetBuffer(args[2], &buffers[1], PyBUF_SIMPLE) < 0) {
+        PyBuffer_Release(&buffers[0]);
+        return NULL;
+    }
+    Sha256 streams[2] = {((Sha256Object *)self)->stream, ((Sha256Object *)other)->stream};
+    if (buffers[0].len + buffers[1].len < LEAST_FOR_THREADS) {
+        update_two(streams, buffers);
+    } else {
+        Py_BEGIN_ALLOW_THREADS
+        update_two(streams, buffers);
+        Py_END_ALLOW_THREADS
+    }
+    ((Sha256Object *)self)->stream = streams[0];
+    ((Sha256Object *)other)->stream = streams[1];
+    PyBuffer_Release(&buffers[0]);
+    PyBuffer_Release(&buffers[1]);
+    Py_RETURN_NONE;
+}
+
 static PyObject *stream_digest(PyObject *self, PyObject *unused) {
     (void)unused;
     uint8_t digest[SHA256_SIZE];
@@ -164,6 +201,9 @@ static PyMethodDef stream_methods[] = {
     {"update_beside", (PyCFunction)(void (*)(void))stream_update_beside, METH_FASTCALL,
      "update_beside($self, data, messages, /)\n--\n\n"
      "Appends to the message; the digests of the messages, which are hashed at the same time."},
+    {"update_with", (PyCFunction)(void (*)(void))stream_update_with, METH_FASTCALL,
+     "update_with($self, data, other, other_data, /)\n--\n\n"
+     "Appends to the message, and at the same time the other data to the other message."},
     {"digest", stream_digest, METH_NOARGS, "digest($self, /)\n--\n\nThe digest of what was appended so far."},
     {NULL, NULL, 0, NULL},
 };

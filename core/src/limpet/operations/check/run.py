@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from hashlib import sha256
 from typing import TypeVar
 
 from limpet.contracts.backend import FileKind, Handle
 from limpet.errors import BackendError, LimpetError
 from limpet.format.chunker import MAX_SIZE
-from limpet.format.native import ClaimTable
+from limpet.format.native import ClaimTable, Sha256
 from limpet.format.pack import BlobKind
 from limpet.ids import BlobId, StorageId
+from limpet.operations.check.hashing import PackHasher
 from limpet.operations.check.indexes import check_indexes, check_packs
 from limpet.operations.check.options import CheckOptions, CheckResult, Finding, FindingKind, Subset
 from limpet.operations.check.tasks import (
@@ -89,8 +89,9 @@ class _Check:
         with (
             ThreadPoolExecutor(buffers, "limpet-check") as threads,
             Workers(lambda: PackChecker(self._plan)) as workers,
+            PackHasher(max(1, workers.count // 2)) as hasher,
         ):
-            self._threads, self._workers = threads, workers
+            self._threads, self._workers, self._hasher = threads, workers, hasher
             try:
                 self._reporter.note("check snapshots, trees and blobs")
                 self._check_trees(roots)
@@ -244,30 +245,29 @@ class _Check:
     def _look_into(self, pack: tuple[StorageId, int]) -> list[str]:
         pack_id, size = pack
         errors = []
-        digest = sha256()
+        stream = Sha256()
         for window in windows(self._repository.index.table.pack_blobs(pack_id), size):
-            errors += self._look_at(pack_id, size, window, digest.update)
-        if digest.digest() != pack_id:
-            errors.append(f"unexpected pack id {digest.hexdigest()}")
+            errors += self._look_at(pack_id, size, window, stream)
+        if stream.digest() != pack_id:
+            errors.append(f"unexpected pack id {stream.digest().hex()}")
         return errors
 
-    def _look_at(
-        self, pack_id: StorageId, size: int, window: Window, and_hash: Callable[[memoryview], None]
-    ) -> list[str]:
-        """Load the window and have a worker open what is in it, while this thread hashes it."""
+    def _look_at(self, pack_id: StorageId, size: int, window: Window, stream: Sha256) -> list[str]:
+        """Load the window, have a worker open what is in it, and append it to the pack's hash meanwhile."""
         backend, handle = self._repository.backend, Handle(FileKind.PACK, pack_id.hex())
         if window.length_bytes > self._buffers.size_bytes:
             data = memoryview(backend.load(handle, window.start, window.length_bytes))
-            and_hash(data)
+            stream.update(data)
             return look_at_window(PackChecker(self._plan), data, pack_id, size, window)
         buffer = self._buffers.acquire()
         try:
             view = self._buffers.view(buffer)[: window.length_bytes]
             if view.nbytes:
                 backend.load_into(handle, window.start, view)
-            opening = self._workers.submit(check_window, buffer, pack_id, size, window)
-            and_hash(view)
-            return opening.result()
+            hashing = self._hasher.append(stream, view)
+            errors = self._workers.submit(check_window, buffer, pack_id, size, window).result()
+            hashing.result()
+            return errors
         finally:
             self._buffers.release(buffer)
 
