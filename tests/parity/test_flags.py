@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Sequence
 from functools import cache
 
 import click
 import pytest
+from limpet.cli.features import FEATURES
 from limpet.testing.restic import Restic
 
 from tests.parity.commands_page import (
@@ -19,6 +21,7 @@ from tests.parity.commands_page import (
     limpet_options,
     page,
 )
+from tests.parity.conftest import Both
 from tests.parity.restic_help import Command, commands, takes
 
 WITHOUT_FLAG = {Handling.NOT_YET}
@@ -110,6 +113,45 @@ def test_what_help_is_silent_about(restic_new: Restic, name: str, flag: str) -> 
         spelling, equals, _ = flag.partition("=")
         assert options[spelling].is_flag != bool(equals)
         assert options[spelling].hidden
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--host nobody snapshots",
+        "--tag=nothing --host=nobody snapshots --json",
+        "-c snapshots",
+        "--compact=false snapshots",
+        "-vr={place}/repository snapshots -c=true",
+        "-q=false snapshots --json=T",
+        "--verbose=2 --verbose=0 snapshots --latest=1",
+        "snapshots --json=false -- latest",
+        "-o local.connections=3,local.connections=3 --cleanup-cache --no-lock snapshots -q",
+        "--dry-run snapshots latest",
+        "key -q list",
+        "--json key list",
+        "-r {place}/repository -r {place}/repository list keys",
+        "--limit-upload=-1 --retry-lock=-1s snapshots -q",
+        "snapshots --retry-lock 5",
+        "snapshots --json=perhaps",
+        "snapshots -r",
+        "-o =x snapshots",
+    ],
+)
+def test_spellings(both: Both, line: str) -> None:
+    """Scripts spell flags in every way that restic understands, on either side of the command."""
+    (theirs, normal), (ours, _) = both.run(line.split(), both.start_in("history", writes=False))
+    assert ours.exit_code == theirs.exit_code, ours.err
+    if not theirs.exit_code and "=0" not in line:
+        assert normal.text(ours.out) == normal.text(theirs.out)
+
+
+def test_features_are_restics(restic_new: Restic) -> None:
+    """A feature that restic knows would be an error here; one that it does not know would be one there."""
+    shown = subprocess.run([restic_new.binary, "features"], capture_output=True, text=True, check=True).stdout
+    rows = [line.split()[:3] for line in shown.splitlines()]
+    theirs = [row for row in rows if row[2:] in (["true"], ["false"])]
+    assert theirs == [[feature.name, feature.stage.value, str(feature.stage.default).lower()] for feature in FEATURES]
 
 
 def test_the_page_is_up_to_date(restic_new: Restic) -> None:
