@@ -228,8 +228,10 @@ class Session:
     def _open(self, options: GlobalOptions, variable: str, prompt: str, *, use_cache: bool = True) -> Repository:
         from limpet import registry  # noqa: PLC0415  # brings stevedore
         from limpet.cli.password import ask_password, given_password, wanted_password  # noqa: PLC0415
+        from limpet.format import native  # noqa: PLC0415
         from limpet.repository.repository import Repository  # noqa: PLC0415
 
+        native.return_freed_memory()  # here alone: what a library's caller does with his memory is his
         settings = self.settings(use_cache=use_cache)
         given = given_password(options, variable)
         location_of(options)
@@ -300,14 +302,6 @@ def _require_config(backend: Backend, place: str) -> None:
             f"repository does not exist: unable to open config file: {error}\n"
             f"Is there a repository at the following location?\n{place}"
         ) from error
-
-
-def _without_secret(argument: str) -> str:
-    """An argument as a hook may see it: the value of a plugin's option may be a key, a location holds a password."""
-    from limpet import registry  # noqa: PLC0415  # brings stevedore
-
-    name, equals, _value = argument.partition("=")
-    return f"{name}=***" if equals and "." in name else registry.redact(argument)
 
 
 def without_password(options: GlobalOptions, **changes: object) -> GlobalOptions:
