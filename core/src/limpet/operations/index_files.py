@@ -132,7 +132,7 @@ class _Rewriter:
         one.add_file(json)
         packs = list(self._packs(one))
         digests = [sha256(pack).digest() for pack in packs]
-        is_full = MAX_BLOBS <= len(one) < OVERSIZED_BLOBS
+        is_full = MAX_BLOBS <= len(one) < OVERSIZED_BLOBS and json.startswith(b"{")  # not the list of old, either
         if is_full and len(packs) == one.table.pack_count() and self._seen.isdisjoint(digests):
             self._seen.update(digests)
             return

@@ -25,9 +25,9 @@ A_TIME = Time(1_600_000_000_123_456_789, 0)
 class Handmade:
     """Builds packs and trees of a repository; `repository.index` knows them at once, no index file is written."""
 
-    def __init__(self, backend: Backend | None = None) -> None:
+    def __init__(self, backend: Backend | None = None, *, version: int = 2) -> None:
         cheap = KdfParameters(n=2, r=1, p=1, salt=bytes(64))
-        self.repository = Repository.create(backend or MemoryBackend(), PASSWORD, kdf=cheap)
+        self.repository = Repository.create(backend or MemoryBackend(), PASSWORD, version=version, kdf=cheap)
 
     def pack(self, *blobs: bytes, kind: BlobKind = BlobKind.DATA, compressed: bool = False) -> StorageId:
         """Store the blobs as one pack, in this order."""
@@ -37,10 +37,17 @@ class Handmade:
         self, blobs: Iterable[tuple[BlobId, bytes]], kind: BlobKind = BlobKind.DATA, *, compressed: bool = False
     ) -> StorageId:
         """Store the blobs as one pack under the ids given, which need not be theirs."""
+        return self._pack([(kind, blob_id, data) for blob_id, data in blobs], compressed=compressed)
+
+    def pack_of(self, blobs: Iterable[tuple[BlobKind, bytes]]) -> StorageId:
+        """Store blobs of any kinds as one pack: version 1 of the format has such packs."""
+        return self._pack([(kind, BlobId(sha256(data).digest()), data) for kind, data in blobs], compressed=False)
+
+    def _pack(self, blobs: Iterable[tuple[BlobKind, BlobId, bytes]], *, compressed: bool) -> StorageId:
         box = self.repository.opener().box
         compressor = Compressor(Level.AUTO)
         stored, packed = bytearray(), []
-        for blob_id, data in blobs:
+        for kind, blob_id, data in blobs:
             plain = compressor.compress(data) if compressed else data
             plain_length = len(data) if compressed else 0
             packed.append(PackedBlob(kind, blob_id, len(stored), len(plain) + SEAL_OVERHEAD, plain_length))
@@ -55,7 +62,7 @@ class Handmade:
     def tree(self, *nodes: Node) -> BlobId:
         """Store a tree of the nodes in the order given, sound or not."""
         data = encode_tree(map(encode_node, nodes))
-        self.pack(data, kind=BlobKind.TREE, compressed=True)
+        self.pack(data, kind=BlobKind.TREE, compressed=self.repository.config.version > 1)
         return BlobId(sha256(data).digest())
 
     def folder(self, name: bytes, *nodes: Node, mode: int = 0o755) -> Node:
