@@ -11,31 +11,23 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
 from datasets import DATA_SETS, build
+from jobs import PASSWORD, Job, Tool, jobs
 from measure import Cost, peak_memory_mib, timed
 
 BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
-TOOLS = ("restic", "limpet")
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One thing to compare. `prepare` and `command` get the tool's binary, repository and scratch folder."""
-
-    name: str
-    target: float
-    command: Callable[[str, Path, Path], list[str]]
-    prepare: Callable[[str, Path, Path], None]
+PASSWORD_VARIABLES = ("PASSWORD", "FROM_PASSWORD")
 
 
 @dataclass(slots=True)
@@ -59,12 +51,15 @@ class Measured:
 def main() -> int:
     """Measure and print."""
     arguments = _arguments()
+    os.environ.update({f"{tool}_{name}": PASSWORD for tool in ("RESTIC", "LIMPET") for name in PASSWORD_VARIABLES})
     binaries = {"restic": arguments.restic, "limpet": arguments.limpet}
     with tempfile.TemporaryDirectory(prefix="limpet-bench-", dir=arguments.scratch) as scratch:
+        tools = [Tool(binary, Path(scratch, name)) for name, binary in binaries.items()]
+        for tool in tools:
+            tool.folder.mkdir()
         wanted = [name for name in DATA_SETS if not arguments.only or name in arguments.only.split(",")]
-        data = build(arguments.data, wanted)
-        environment = dict(os.environ, RESTIC_PASSWORD="benchmark", LIMPET_PASSWORD="benchmark")
-        lines = list(_table(binaries, data, Path(scratch), environment, arguments.rounds))
+        chosen = [job for job in jobs(build(arguments.data, wanted)) if re.search(arguments.jobs, job.name)]
+        lines = list(_table(chosen, tools, dict(os.environ), arguments.rounds))
     table = "\n".join([*_heading(binaries), *lines])
     print(table)
     if arguments.write:
@@ -80,93 +75,33 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--scratch", type=Path, default=None, help="where repositories go while it runs")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help="data sets, with commas between")
+    parser.add_argument("--jobs", default="", help="a regular expression: only jobs whose names match")
     parser.add_argument("--write", type=Path, help="a Markdown file with marks for the table")
     return parser.parse_args()
 
 
-def _table(
-    binaries: dict[str, str], data: dict[str, Path], scratch: Path, environment: dict[str, str], rounds: int
-) -> Iterator[str]:
+def _table(chosen: Sequence[Job], tools: Sequence[Tool], environment: dict[str, str], rounds: int) -> Iterator[str]:
     yield "| job | restic wall / CPU / memory | Limpet wall / CPU / memory | wall | CPU | memory | to reach |"
     yield "|---|---|---|---|---|---|---|"
-    for job in _jobs(data):
-        results = _measure(job, binaries, scratch, environment, rounds)
+    for job in chosen:
+        results = _measure(job, tools, environment, rounds)
         line = _line(job, results["restic"], results["limpet"])
         print(line, file=sys.stderr, flush=True)
         yield line
 
 
-def _jobs(data: dict[str, Path]) -> Iterator[Job]:
-    backup_targets = {"big": 0.50, "mixed": 0.55, "small": 0.65, "image": 0.70}
-    for name, folder in data.items():
-        yield Job(f"first backup, {name}", backup_targets[name], _backup_of(folder), _init)
-    if "small" in data:
-        yield Job("backup, small unchanged", 0.60, _backup_of(data["small"]), _once(_backup_of(data["small"])))
-    for name, target in (("big", 0.75), ("small", 1.0)):
-        if name in data:
-            yield Job(f"restore, {name}", target, _restore, _restorable(data[name]))
-    for name in ("big", "small"):
-        if name in data:
-            yield Job(f"check --read-data, {name}", 1.0, _check, _once(_backup_of(data[name])))
-
-
-def _backup_of(folder: Path) -> Callable[[str, Path, Path], list[str]]:
-    return lambda binary, repository, _: [binary, "-r", str(repository), "-q", "--no-cache", "backup", str(folder)]
-
-
-def _restore(binary: str, repository: Path, scratch: Path) -> list[str]:
-    target = str(scratch / "restored")
-    return [binary, "-r", str(repository), "-q", "--no-cache", "restore", "latest", "--target", target]
-
-
-def _check(binary: str, repository: Path, _: Path) -> list[str]:
-    return [binary, "-r", str(repository), "-q", "--no-cache", "check", "--read-data"]
-
-
-def _init(binary: str, repository: Path, _: Path) -> None:
-    shutil.rmtree(repository, ignore_errors=True)
-    _run([binary, "-r", str(repository), "-q", "init"])
-
-
-def _once(command: Callable[[str, Path, Path], list[str]]) -> Callable[[str, Path, Path], None]:
-    """The repository is made in the first round and used in all."""
-
-    def prepare(binary: str, repository: Path, scratch: Path) -> None:
-        if not repository.exists():
-            _init(binary, repository, scratch)
-            _run(command(binary, repository, scratch))
-
-    return prepare
-
-
-def _restorable(folder: Path) -> Callable[[str, Path, Path], None]:
-    backed_up = _once(_backup_of(folder))
-
-    def prepare(binary: str, repository: Path, scratch: Path) -> None:
-        backed_up(binary, repository, scratch)
-        shutil.rmtree(scratch / "restored", ignore_errors=True)
-
-    return prepare
-
-
-def _measure(
-    job: Job, binaries: dict[str, str], scratch: Path, environment: dict[str, str], rounds: int
-) -> dict[str, Measured]:
-    os.environ.update(environment)
-    results = {tool: Measured() for tool in TOOLS}
+def _measure(job: Job, tools: Sequence[Tool], environment: dict[str, str], rounds: int) -> dict[str, Measured]:
+    results = {tool.folder.name: Measured() for tool in tools}
     for number in range(rounds + 1):
-        for tool in TOOLS if number % 2 == 0 else TOOLS[::-1]:
-            folder = scratch / tool
-            folder.mkdir(exist_ok=True)
-            job.prepare(binaries[tool], folder / "repository", folder)
+        for tool in tools if number % 2 == 0 else tools[::-1]:
+            result = results[tool.folder.name]
+            job.prepare(tool)
             os.sync()
-            command = job.command(binaries[tool], folder / "repository", folder)
+            command = job.command(tool)
             if number == rounds:
-                results[tool].memory_mib = peak_memory_mib(command, environment)
+                result.memory_mib = peak_memory_mib(command, environment)
             else:
-                results[tool].costs.append(timed(command, environment))
-    for tool in TOOLS:
-        shutil.rmtree(scratch / tool)
+                result.costs.append(timed(command, environment))
     return results
 
 

@@ -182,8 +182,10 @@ def test_workers_die_with_their_parent(die_with_parent: Callable[[], None]) -> N
     assert time.monotonic() - started < 30
 
 
-def test_keeping_freed_memory_is_harmless() -> None:
-    """Called by each worker at its start, on every system."""
+def test_what_malloc_is_told_is_harmless() -> None:
+    """Called by each worker at its start, and the other way round by the command, on every system."""
     _native.keep_freed_memory()
     _process_py.keep_freed_memory()
+    _native.return_freed_memory()
+    _process_py.return_freed_memory()
     assert len(bytearray(8 << 20)) == 8 << 20

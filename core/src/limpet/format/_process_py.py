@@ -1,4 +1,4 @@
-"""The twins of `_native.die_with_parent` and `_native.keep_freed_memory`."""
+"""The twins of what `_native` asks of the system for a process."""
 
 from __future__ import annotations
 
@@ -18,3 +18,7 @@ def die_with_parent() -> None:
 
 def keep_freed_memory() -> None:
     """Nothing: only C code profits enough to matter."""
+
+
+def return_freed_memory() -> None:
+    """Nothing, for the same reason."""

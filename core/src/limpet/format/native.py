@@ -17,6 +17,7 @@ if TYPE_CHECKING:
         Sha256,
         die_with_parent,
         keep_freed_memory,
+        return_freed_memory,
         sha256_all,
     )
 
@@ -25,14 +26,21 @@ else:
     try:
         if os.environ.get("LIMPET_PURE") == "1":
             raise ImportError("LIMPET_PURE=1")
-        from limpet.format._native import BlobMarks, Chunker, IndexTable, die_with_parent, keep_freed_memory
+        from limpet.format._native import (
+            BlobMarks,
+            Chunker,
+            IndexTable,
+            die_with_parent,
+            keep_freed_memory,
+            return_freed_memory,
+        )
 
         IS_NATIVE = True
     except ImportError:
         from limpet.format._chunker_py import Chunker
         from limpet.format._index_py import IndexTable
         from limpet.format._marks_py import BlobMarks
-        from limpet.format._process_py import die_with_parent, keep_freed_memory
+        from limpet.format._process_py import die_with_parent, keep_freed_memory, return_freed_memory
 
         IS_NATIVE = False
     try:
@@ -57,5 +65,6 @@ __all__ = [
     "Sha256",
     "die_with_parent",
     "keep_freed_memory",
+    "return_freed_memory",
     "sha256_all",
 ]

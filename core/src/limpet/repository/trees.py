@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import threading
 from bisect import bisect_left
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -20,10 +20,12 @@ from limpet.ids import BlobId, StorageId
 from limpet.repository.blob_index import BlobIndex, BlobLocation
 from limpet.repository.blobs import BlobOpener
 
-KEPT_BYTES = 8 * 1024 * 1024
+KEPT_BYTES = 2 * 1024 * 1024
 BLOCK_BYTES = 256 * 1024
-KEPT_BLOCKS = 32
+KEPT_BLOCKS = 8
 KEPT_PACKS = 4
+KEPT_AHEAD = 4
+"""Blocks whose trees lie opened; those of other snapshots among them are never asked for."""
 
 
 class SealedTree(NamedTuple):
@@ -71,6 +73,7 @@ class TreeReader:
         self._packs: OrderedDict[StorageId, _Pack] = OrderedDict()
         self._blocks: OrderedDict[tuple[StorageId, int], memoryview] = OrderedDict()
         self._ahead: dict[BlobId, tuple[Future[list[bytes | None]], int]] = {}
+        self._ahead_ids: deque[list[BlobId]] = deque()
         self.open_ahead: OpenTrees | None = None
         """Set by who has workers to spare and reads each tree once, in about the order in which they are stored."""
 
@@ -128,10 +131,16 @@ class TreeReader:
             if len(self._blocks) > KEPT_BLOCKS:
                 self._blocks.popitem(last=False)
         if self.open_ahead is not None:
-            trees = list(_trees_in(pack, start, block))
-            future = self.open_ahead(trees)
-            self._ahead.update((tree.tree_id, (future, place)) for place, tree in enumerate(trees))
+            self._open_ahead(self.open_ahead, list(_trees_in(pack, start, block)))
         return block
+
+    def _open_ahead(self, open_ahead: OpenTrees, trees: Sequence[SealedTree]) -> None:
+        future = open_ahead(trees)
+        self._ahead.update((tree.tree_id, (future, place)) for place, tree in enumerate(trees))
+        self._ahead_ids.append([tree.tree_id for tree in trees])
+        if len(self._ahead_ids) > KEPT_AHEAD:
+            for tree_id in self._ahead_ids.popleft():
+                self._ahead.pop(tree_id, None)
 
     def _pack(self, pack_id: StorageId) -> _Pack:
         with self._lock:

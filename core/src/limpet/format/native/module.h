@@ -18,6 +18,7 @@ extern PyType_Spec index_table_spec, index_iterator_spec, blob_marks_spec, claim
 PyObject *chunker_level_names(PyObject *module, PyObject *unused);
 PyObject *die_with_parent(PyObject *module, PyObject *unused);
 PyObject *keep_freed_memory(PyObject *module, PyObject *unused);
+PyObject *return_freed_memory(PyObject *module, PyObject *unused);
 
 struct IndexTable;
 /* The table in an IndexTable object of Python's; NULL with TypeError if it is none. */
