@@ -11,7 +11,7 @@ from limpet.testing.restic import Restic
 
 from tests.parity import repositories
 from tests.parity.comparison import Normaliser
-from tests.parity.programs import Ended, LimpetProgram, Program, ResticProgram, run, run_on_terminal
+from tests.parity.programs import Ended, LimpetProgram, Program, ResticProgram, Running, run, run_on_terminal
 from tests.parity.repositories import Maker, Place
 
 HARMS: dict[str, Callable[[Place], None]] = {
@@ -99,16 +99,31 @@ class Both:
         """How the command ended with restic and with Limpet."""
         ended = []
         for program, place in zip(self.programs, places, strict=True):
-            names = {**place.names, "place": str(place.folder)}
-            arguments = ["--no-cache", *(part.format_map(names) for part in line)]
-            variables = {"RESTIC_REPOSITORY": str(place.repository), **(env or {})}
-            cwd = place.folder if line[:2] == REPAIR_PACKS else self.places.folder
-            if on_terminal:
-                done = run_on_terminal(program, arguments, cwd=cwd, env=variables)
-            else:
-                done = run(program, arguments, cwd=cwd, streams=place.folder, env=variables, stdin=stdin)
+            done = self.run_one(program, line, place, env=env, stdin=stdin, on_terminal=on_terminal)
             ended.append((done, Normaliser(str(place.folder), place.ids() & self.places["history"].ids())))
         return ended
+
+    def run_one(
+        self,
+        program: Program,
+        line: Sequence[str],
+        place: Place,
+        *,
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        on_terminal: bool = False,
+        while_running: Callable[[Running], None] | None = None,
+    ) -> Ended:
+        """How the command ended with one of them."""
+        names = {**place.names, "place": str(place.folder)}
+        arguments = ["--no-cache", *(part.format_map(names) for part in line)]
+        variables = {"RESTIC_REPOSITORY": str(place.repository), **(env or {})}
+        cwd = place.folder if line[:2] == REPAIR_PACKS else self.places.folder
+        if on_terminal:
+            return run_on_terminal(program, arguments, cwd=cwd, env=variables)
+        return run(
+            program, arguments, cwd=cwd, streams=place.folder, env=variables, stdin=stdin, while_running=while_running
+        )
 
 
 @pytest.fixture

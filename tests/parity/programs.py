@@ -16,7 +16,8 @@ from typing import Protocol
 
 PASSWORD = "geheim-5f3a"
 TIMEOUT_S = 60.0
-COLUMNS = 100
+COLUMNS = 400
+"""So wide that no line is folded: the two work in folders whose names are of different length."""
 FEATURES = "device-id-for-hardlinks=true"
 """What Limpet always does and restic only with this: without it the two store other folders for the same files."""
 

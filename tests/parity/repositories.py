@@ -147,7 +147,9 @@ class Maker:
     def _names(self, place: Place) -> dict[str, str]:
         snapshots = _snapshot_ids(self._run(place, "snapshots", "--json").out)
         names = {f"s{number}": name for number, name in enumerate(snapshots)}
-        kinds = {"pack": "packs", "index": "index", "key": "keys"}
+        packs = [path for path in (place.repository / "data").rglob("*") if path.is_file()]
+        names["pack"] = max(packs, key=lambda path: path.stat().st_size).name  # the one with photos/big
+        kinds = {"index": "index", "key": "keys"}
         names |= {name: sorted(self._run(place, "list", kind).out.split())[0] for name, kind in kinds.items()}
         blobs = sorted(line.split() for line in self._run(place, "list", "blobs").out.splitlines())
         names["blob"] = blobs[0][1]

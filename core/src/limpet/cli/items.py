@@ -10,7 +10,7 @@ SCAN_FINISHED = "scan_finished"
 
 def item_line(operation: str, event: ItemEvent) -> str:
     """One item done, as restic's -vv shows it."""
-    path = neutralise(event.path) if operation == "backup" and event.action != "excluded" else event.path  # as restic
+    path = neutralise(event.path) if operation == "backup" else event.path  # as restic
     if event.action == SCAN_FINISHED:
         size = format_bytes(event.data_size_bytes)
         return f"scan finished in {event.duration_s:.3f}s: {event.total_files} files, {size}"
@@ -32,8 +32,6 @@ def item_line(operation: str, event: ItemEvent) -> str:
 
 def item_document(operation: str, event: ItemEvent) -> dict[str, object]:
     """One item done, as restic's --json -v (backup) or -vv (restore) tells it."""
-    if event.action == "excluded":
-        return {"message_type": "excluded_item", "item": event.path}
     document: dict[str, object] = {"message_type": "verbose_status", "action": event.action, "item": event.path}
     if operation == "restore":
         return document | {"size": event.size_bytes}

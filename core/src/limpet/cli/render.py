@@ -9,13 +9,15 @@ from limpet.cli.items import SCAN_FINISHED, item_document, item_line
 from limpet.cli.json_output import encode_json
 from limpet.cli.options import GlobalOptions
 from limpet.cli.rate import RateEstimator
-from limpet.cli.status import counter_line, status_document, status_line
+from limpet.cli.status import counter_line, status_document, status_text
 from limpet.cli.terminal import Terminal
 from limpet.cli.ticker import Ticker, update_interval_s
 from limpet.progress import ItemEvent, Progress, Reporter
 
 VERBOSE = 2
 VERY_VERBOSE = 3
+MAIN_OPERATIONS = {"backup", "restore"}
+"""Those that tell how far they are at SIGUSR1 and with LIMPET_PROGRESS_FPS even with --quiet; others only count."""
 
 
 class CommandReporter(Reporter, Protocol):
@@ -123,13 +125,19 @@ class TextReporter(_Running):
             from limpet.cli.progress_bar import ProgressDisplay  # noqa: PLC0415  # rich takes 50 ms to import
 
             return ProgressDisplay(self.terminal, progress, 1.0 / interval_s)
-        return Ticker(interval_s, self._print_status) if self.verbosity > 0 else None
+        if self.verbosity == 0 and progress.operation not in MAIN_OPERATIONS:
+            return None
+        self._printed = ""
+        return Ticker(interval_s, self._print_status)
 
     def _interval_s(self) -> float | None:
         return update_interval_s(visible=self.verbosity > 0, by_default=self.terminal.can_update)
 
     def _print_status(self) -> None:
-        self.terminal.print(status_line(self.progress, self.elapsed_s, self.remaining_s()), flush=True)
+        text = status_text(self.progress, self.elapsed_s, self.remaining_s())
+        if text != self._printed:
+            self._printed = text
+            self.terminal.print(text, flush=True)
 
 
 class JsonReporter(_Running):
@@ -143,7 +151,7 @@ class JsonReporter(_Running):
     @property
     def wants_totals(self) -> bool:
         """Wherever status documents are written."""
-        return self.verbosity > 0
+        return self._interval_s() is not None
 
     def note(self, text: str, *, verbosity: int = 1) -> None:
         """Nothing: notes are for people."""
@@ -163,9 +171,12 @@ class JsonReporter(_Running):
             self.terminal.print(encode_json(item_document(self.progress.operation, event)), flush=True)
 
     def _show(self, progress: Progress) -> _Stoppable | None:
-        if progress.operation not in {"backup", "restore"}:
+        if progress.operation not in MAIN_OPERATIONS:
             return None
-        return Ticker(update_interval_s(visible=self.verbosity > 0, by_default=True), self._print_status)
+        return Ticker(self._interval_s(), self._print_status)
+
+    def _interval_s(self) -> float | None:
+        return update_interval_s(visible=self.verbosity > 0, by_default=True)
 
     def _print_status(self) -> None:
         document = status_document(self.progress, self.elapsed_s, self.remaining_s())

@@ -1,4 +1,7 @@
-"""SIGINT and SIGTERM: the first ends the run with its clean-up, whatever the interpreter is just doing."""
+"""SIGINT and SIGTERM: the first ends the run with its clean-up, whatever the interpreter is just doing.
+
+SIGUSR1 asks how far the run is; where nothing tells, it does nothing.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +39,8 @@ class Interrupts:
         try:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, self._receive)
+            if hasattr(signal, "SIGUSR1"):
+                signal.signal(signal.SIGUSR1, lambda _number, _frame: None)
         except ValueError:
             return
         sys.unraisablehook = self._unraisable

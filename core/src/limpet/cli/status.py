@@ -15,6 +15,12 @@ def status_line(progress: Progress, elapsed_s: float, remaining_s: int) -> str:
     return counter_line(progress, elapsed_s)
 
 
+def status_text(progress: Progress, elapsed_s: float, remaining_s: int) -> str:
+    """`status_line`, and in lines of their own the files a backup is reading: what goes into a log."""
+    names = sorted(progress.current.copy()) if progress.operation == "backup" else []
+    return "\n".join([status_line(progress, elapsed_s, remaining_s), *names])
+
+
 def counter_line(progress: Progress, elapsed_s: float) -> str:
     """How far an operation is that only counts things, named by the operation."""
     start = f"[{format_duration(elapsed_s)}]"

@@ -15,15 +15,13 @@ DEFAULT_UPDATES_PER_S = 10.0
 def update_interval_s(*, visible: bool, by_default: bool) -> float | None:
     """Seconds between updates: as LIMPET_PROGRESS_FPS (RESTIC_PROGRESS_FPS) says, else ten a second.
 
-    None for no regular updates: where nothing is to be seen, or by default not wanted. UsageError where the variable
-    holds no number.
+    The variable counts with --quiet, too. None for no regular updates: where nothing is to be seen, or by default not
+    wanted. UsageError where the variable holds no number.
     """
-    if not visible:
-        return None
     wanted = environment_value("PROGRESS_FPS", _parse_rate) or 0.0
     if wanted > 0:
         return 1.0 / min(wanted, MAX_UPDATES_PER_S)
-    return 1.0 / DEFAULT_UPDATES_PER_S if by_default else None
+    return 1.0 / DEFAULT_UPDATES_PER_S if visible and by_default else None
 
 
 def _parse_rate(text: str) -> float:
