@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from limpet.contracts.backend import Backend
     from limpet.contracts.hooks import RunInfo
     from limpet.operations.hooks import RunHooks
+    from limpet.repository.keys import OpenedKey
     from limpet.repository.repository import Repository, RepositorySettings
 
 PASSWORD_TRIES = 3
@@ -135,12 +136,11 @@ class Session:
     def repository(self, *, use_cache: bool = True, meanwhile: Callable[[], object] | None = None) -> Repository:
         """The repository, opened with the password; closed at the end of the run.
 
-        `meanwhile` imports what the run will need, in a thread of its own: turning the password into the key takes a
-        third of a second and leaves the interpreter alone. What goes wrong there goes wrong again where it is needed.
+        `meanwhile` imports what the run will need while the password is turned into the key.
         """
-        if meanwhile is not None:
-            Thread(target=_quietly, args=[meanwhile], name="limpet-import", daemon=True).start()
-        return self._open(self.options, "PASSWORD", "enter password for repository: ", use_cache=use_cache)
+        return self._open(
+            self.options, "PASSWORD", "enter password for repository: ", use_cache=use_cache, meanwhile=meanwhile
+        )
 
     @contextmanager
     def locked_repository(
@@ -225,20 +225,45 @@ class Session:
             reporter=self.reporter,
         )
 
-    def _open(self, options: GlobalOptions, variable: str, prompt: str, *, use_cache: bool = True) -> Repository:
+    def _open(
+        self,
+        options: GlobalOptions,
+        variable: str,
+        prompt: str,
+        *,
+        use_cache: bool = True,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> Repository:
         from limpet import registry  # noqa: PLC0415  # brings stevedore
-        from limpet.cli.password import ask_password, given_password, wanted_password  # noqa: PLC0415
+        from limpet.cli.password import given_password  # noqa: PLC0415
         from limpet.format import native  # noqa: PLC0415
-        from limpet.repository.repository import Repository  # noqa: PLC0415
 
         native.return_freed_memory()  # here alone: what a library's caller does with his memory is his
-        settings = self.settings(use_cache=use_cache)
         given = given_password(options, variable)
         location_of(options)
         self.hooks()  # before anything is opened: one may have to mount the storage first
-        asks = self.terminal.input_is_terminal and not given and not options.insecure_no_password
         backend = self.backend(options)
         _require_config(backend, registry.redact(location_of(options)))
+        # Turning the password into the key takes a third of a second and leaves the interpreter alone. What goes wrong
+        # with an import beside it goes wrong again where it is needed.
+        Thread(target=_import_the_rest, args=[meanwhile], name="limpet-import", daemon=True).start()
+        opened = self._open_key(backend, options, given, prompt)
+        from limpet.repository.repository import Repository  # noqa: PLC0415
+
+        settings = self.settings(use_cache=use_cache)
+        repository = Repository.unlocked(backend, opened, settings=settings)
+        self._closing.callback(repository.close)
+        self._tell_opened(repository)
+        if settings.cache_folder is not None:
+            self._clean_up_caches(settings.cache_folder)
+        return repository
+
+    def _open_key(self, backend: Backend, options: GlobalOptions, given: str | None, prompt: str) -> OpenedKey:
+        """The key that the password opens; on a terminal the user has three tries."""
+        from limpet.cli.password import ask_password, wanted_password  # noqa: PLC0415
+        from limpet.repository.keys import open_key  # noqa: PLC0415
+
+        asks = self.terminal.input_is_terminal and not given and not options.insecure_no_password
         for tries_left in reversed(range(PASSWORD_TRIES if asks else 1)):
             try:
                 password = wanted_password(
@@ -246,17 +271,12 @@ class Session:
                     given or self.password_of_hook(backend, options),
                     lambda: ask_password(self.terminal, prompt),
                 )
-                repository = Repository.open(backend, password, key_hint=options.key_hint, settings=settings)
-                break
+                return open_key(backend, password, hint=options.key_hint)
             except (WrongPasswordError, UsageError) as error:
                 if not tries_left:
                     raise
                 self.terminal.error(f"{error}. Try again")
-        self._closing.callback(repository.close)
-        self._tell_opened(repository)
-        if settings.cache_folder is not None:
-            self._clean_up_caches(settings.cache_folder)
-        return repository
+        raise AssertionError("the last try returns or raises")
 
     def _clean_up_caches(self, folder: Path) -> None:
         """Remove the caches of repositories that were not used for long, or tell of them."""
@@ -286,9 +306,12 @@ class Session:
         self._say_on_terminal(f"repository {repository.config.id[:8]} opened (version {version}{extra})")
 
 
-def _quietly(work: Callable[[], object]) -> None:
+def _import_the_rest(more: Callable[[], object] | None) -> None:
     with suppress(Exception):
-        work()
+        import limpet.repository.repository  # noqa: F401, PLC0415
+
+        if more is not None:
+            more()
 
 
 def _require_config(backend: Backend, place: str) -> None:

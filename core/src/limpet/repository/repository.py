@@ -36,7 +36,7 @@ from limpet.ids import BlobId, StorageId, parse_storage_id, short
 from limpet.progress import Reporter, SilentReporter
 from limpet.repository.blob_index import BlobIndex
 from limpet.repository.blobs import BlobOpener
-from limpet.repository.keys import create_key, open_key
+from limpet.repository.keys import OpenedKey, create_key, open_key
 from limpet.repository.locks import RepositoryLock
 from limpet.repository.trees import TreeReader
 from limpet.storage.cache import Cache, CacheBackend
@@ -123,7 +123,11 @@ class Repository:
             backend.stat(CONFIG_HANDLE)
         except MissingFileError as error:
             raise NoRepositoryError(f"repository does not exist: unable to open config file: {error}") from error
-        opened = open_key(backend, password, hint=key_hint)
+        return cls.unlocked(backend, open_key(backend, password, hint=key_hint), settings=settings)
+
+    @classmethod
+    def unlocked(cls, backend: Backend, opened: OpenedKey, *, settings: RepositorySettings | None = None) -> Self:
+        """The repository at the backend, one of whose keys is open."""
         sealed = backend.load(CONFIG_HANDLE)
         opener = BlobOpener(opened.master_key)
         try:
