@@ -2,8 +2,10 @@
  *
  * Arguments: a file with JSON lines of index files, and the number of rounds. Each round mutates a line, scans it in
  * memory of exactly its size and loads it into a table; then every level of the chunker cuts buffers of exactly the size
- * it is told, and messages are hashed in memory of exactly their size.
+ * it is told, and messages are hashed and sealed in memory of exactly
+ * their size.
  */
+#include "../../src/limpet/format/native/blob_cipher.h"
 #include "../../src/limpet/format/native/chunker.h"
 #include "../../src/limpet/format/native/claim_table.h"
 #include "../../src/limpet/format/native/blob_marks.h"
@@ -213,6 +215,45 @@ static void check_sha256(unsigned long rounds) {
 #endif
 }
 
+/* Seals and opens in memory of exactly the sizes needed; a changed bit must not pass. */
+static void check_cipher(unsigned long rounds) {
+#ifdef HAVE_BLOB_CIPHER
+    if (!blob_cipher_is_supported()) {
+        return;
+    }
+    for (unsigned long i = 0; i < rounds; i++) {
+        uint8_t keys[AES_256_KEY], iv[AES_BLOCK], tag[TAG_SIZE], again[TAG_SIZE];
+        BlobCipher cipher;
+        for (size_t k = 0; k < sizeof keys; k++) {
+            keys[k] = (uint8_t)chance(256);
+            iv[k % sizeof iv] = (uint8_t)(chance(3) ? 255 : chance(256));
+        }
+        blob_cipher_init(&cipher, keys, keys + 1, keys + 2);
+        size_t size = chance(500);
+        uint8_t *plain = calloc(1, size ? size : 1), *sealed = exact_copy(plain, size);
+        blob_cipher_apply(&cipher, iv, plain, size, sealed);
+        blob_cipher_tag(&cipher, iv, sealed, size, tag);
+        uint8_t *opened = exact_copy(sealed, size);
+        blob_cipher_apply(&cipher, iv, opened, size, opened);
+        if (memcmp(plain, opened, size) != 0) {
+            abort();
+        }
+        if (size > 0) {
+            sealed[chance(size)] ^= (uint8_t)(1u << chance(8));
+        }
+        blob_cipher_tag(&cipher, iv, sealed, size, again);
+        if (blob_cipher_same_tag(tag, again) != (size == 0)) {
+            abort();
+        }
+        free(plain);
+        free(sealed);
+        free(opened);
+    }
+#else
+    (void)rounds;
+#endif
+}
+
 int main(int argc, char **argv) {
     static uint8_t line[1 << 16];
     unsigned long rounds = argc > 2 ? strtoul(argv[2], NULL, 10) : 0;
@@ -227,5 +268,6 @@ int main(int argc, char **argv) {
     check_chunkers(rounds / 1000);
     check_claims(rounds);
     check_sha256(rounds / 4);
+    check_cipher(rounds / 4);
     return 0;
 }

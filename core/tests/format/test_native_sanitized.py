@@ -20,6 +20,7 @@ PARTS = (
     "chunker_avx2",
     "chunker_avx512",
     "sha256",
+    "blob_cipher",
 )
 ROUNDS = 8_000
 

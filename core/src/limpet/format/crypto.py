@@ -11,12 +11,8 @@ import os
 from dataclasses import dataclass
 from typing import Self
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.poly1305 import Poly1305
-
 from limpet.errors import IntegrityError
-from limpet.format import Buffer
+from limpet.format import Buffer, _cipher_py, native
 
 IV_SIZE = 16
 TAG_SIZE = 16
@@ -25,6 +21,9 @@ SEAL_OVERHEAD = IV_SIZE + TAG_SIZE
 ENCRYPT_KEY_SIZE = 32  # AES-256
 MAC_K_SIZE = 16  # AES-128
 MAC_R_SIZE = 16  # Poly1305
+
+LONG_BYTES = 8 * 1024
+"""From this size on OpenSSL is faster than our own code: 0.14 us against 4 for 100 bytes, 5 against 6 for 8 KiB."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -52,49 +51,42 @@ class MasterKey:
 
 
 class Box:
-    """Seals and opens with one key. Holds cipher contexts that are reused, so it belongs to one thread.
+    """Seals and opens with one key. Holds cipher contexts that are reused, so it belongs to one thread."""
 
-    A reused context costs 1.0 us for 4 KiB where a new `Cipher` for each blob costs 9 us.
-    """
-
-    __slots__ = ("_ctr", "_mac_r", "_nonce_cipher")
+    __slots__ = ("_long", "_short")
 
     def __init__(self, key: MasterKey) -> None:
-        # In counter mode encrypting and decrypting are the same operation: one context does both.
-        self._ctr = Cipher(algorithms.AES(key.encrypt), modes.CTR(bytes(IV_SIZE))).encryptor()
-        # One block of ECB is the bare AES permutation that Poly1305-AES asks for.
-        self._nonce_cipher = Cipher(algorithms.AES(key.mac_k), modes.ECB()).encryptor()
-        self._mac_r = key.mac_r
+        parts = key.encrypt, key.mac_k, key.mac_r
+        self._short = native.BlobCipher(*parts)
+        self._long = _cipher_py.BlobCipher(*parts)
 
     def __repr__(self) -> str:
         return "Box(hidden)"
 
     def seal(self, plaintext: Buffer) -> bytes:
         """The sealed bytes, `len(plaintext) + SEAL_OVERHEAD` long, under a fresh random IV."""
-        iv = os.urandom(IV_SIZE)
-        self._ctr.reset_nonce(iv)
-        ciphertext = self._ctr.update(plaintext)
-        return b"".join((iv, ciphertext, Poly1305.generate_tag(self._mac_key(iv), ciphertext)))
+        sealed = bytearray(len(plaintext) + SEAL_OVERHEAD)
+        self.seal_into(plaintext, memoryview(sealed))
+        return bytes(sealed)
 
     def seal_into(self, plaintext: Buffer, out: memoryview) -> int:
         """The number of bytes written to the start of `out`: `len(plaintext) + SEAL_OVERHEAD`.
 
         `out` is writable, of single bytes and at least that long (ValueError), and does not overlap `plaintext`.
         """
-        end = IV_SIZE + len(plaintext)
-        if len(out) < end + TAG_SIZE:
-            raise ValueError(f"sealing {len(plaintext)} bytes needs room for {end + TAG_SIZE}, got {len(out)}")
-        iv = os.urandom(IV_SIZE)
-        ciphertext = out[IV_SIZE:end]
-        self._ctr.reset_nonce(iv)
-        self._ctr.update_into(plaintext, ciphertext)
-        out[:IV_SIZE] = iv
-        out[end : end + TAG_SIZE] = Poly1305.generate_tag(self._mac_key(iv), ciphertext)
-        return end + TAG_SIZE
+        size = len(plaintext)
+        (self._short if size < LONG_BYTES else self._long).seal_into(os.urandom(IV_SIZE), plaintext, out)
+        return size + SEAL_OVERHEAD
 
     def open(self, sealed: Buffer) -> bytes:
         """The plaintext, `SEAL_OVERHEAD` shorter than `sealed`; IntegrityError if the tag does not fit the bytes."""
-        return self._ctr.update(self._authenticated(sealed))
+        size = len(sealed)
+        if size < SEAL_OVERHEAD:
+            raise _too_short(size)
+        plaintext = (self._short if size < LONG_BYTES else self._long).open(sealed)
+        if plaintext is None:
+            raise _wrong_tag()
+        return plaintext
 
     def open_into(self, sealed: Buffer, out: memoryview) -> int:
         """The length of the plaintext written to the start of `out`; IntegrityError as in `open`.
@@ -102,25 +94,17 @@ class Box:
         `out` holds at least `len(sealed) - SEAL_OVERHEAD` bytes (ValueError) and does not overlap `sealed`. Nothing
         is written unless the tag fits.
         """
-        ciphertext = self._authenticated(sealed)
-        return self._ctr.update_into(ciphertext, out[: len(ciphertext)])
+        size = len(sealed)
+        if size < SEAL_OVERHEAD:
+            raise _too_short(size)
+        if not (self._short if size < LONG_BYTES else self._long).open_into(sealed, out):
+            raise _wrong_tag()
+        return size - SEAL_OVERHEAD
 
-    def _authenticated(self, sealed: Buffer) -> memoryview:
-        """The ciphertext in `sealed` once its tag is verified, with the counter set to decrypt it."""
-        view = memoryview(sealed)
-        end = len(view) - TAG_SIZE
-        if end < IV_SIZE:
-            raise IntegrityError(f"sealed data of {len(view)} bytes is too short; the least is {SEAL_OVERHEAD}")
-        iv = bytes(view[:IV_SIZE])
-        ciphertext = view[IV_SIZE:end]
-        try:
-            Poly1305.verify_tag(self._mac_key(iv), ciphertext, bytes(view[end:]))
-        except InvalidSignature as error:
-            raise IntegrityError(
-                "data does not match its authentication tag: damaged, or sealed by another key"
-            ) from error
-        self._ctr.reset_nonce(iv)
-        return ciphertext
 
-    def _mac_key(self, iv: bytes) -> bytes:
-        return self._mac_r + self._nonce_cipher.update(iv)
+def _too_short(size_bytes: int) -> IntegrityError:
+    return IntegrityError(f"sealed data of {size_bytes} bytes is too short; the least is {SEAL_OVERHEAD}")
+
+
+def _wrong_tag() -> IntegrityError:
+    return IntegrityError("data does not match its authentication tag: damaged, or sealed by another key")

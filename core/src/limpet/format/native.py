@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from limpet.format._native import (
+        BlobCipher,
         BlobMarks,
         Chunker,
         ClaimTable,
@@ -55,9 +56,16 @@ else:
         from limpet.format._native import Sha256, sha256_all
     except ImportError:  # also where the processor has no instructions for it
         from limpet.format._sha256_py import Sha256, sha256_all
+    try:
+        if not IS_NATIVE:
+            raise ImportError
+        from limpet.format._native import BlobCipher
+    except ImportError:
+        from limpet.format._cipher_py import BlobCipher
 
 __all__ = [
     "IS_NATIVE",
+    "BlobCipher",
     "BlobMarks",
     "Chunker",
     "ClaimTable",

@@ -91,7 +91,7 @@ static int module_exec(PyObject *module) {
         return -1;
     }
 #endif
-    return add_sha256(module);
+    return add_sha256(module) < 0 ? -1 : add_blob_cipher(module);
 }
 
 static int module_traverse(PyObject *module, visitproc visit, void *arg) {

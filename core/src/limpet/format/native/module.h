@@ -26,8 +26,9 @@ struct IndexTable *index_table_argument(const ModuleState *state, PyObject *obje
 
 /* Adds a type to the module; 0, or -1 with an exception. */
 int add_type(PyObject *module, PyType_Spec *spec);
-/* Adds Sha256 and sha256_all where the processor is made for them; 0, or -1 with an exception. */
+/* Add what only some processors have instructions for; 0, or -1 with an exception. */
 int add_sha256(PyObject *module);
+int add_blob_cipher(PyObject *module);
 /* Fills `bytes` from os.urandom; 0, or -1 with an exception. */
 int random_bytes(void *bytes, Py_ssize_t size);
 /* The 32 bytes of an id, borrowed; NULL with TypeError or ValueError. */
