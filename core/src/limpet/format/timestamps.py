@@ -60,7 +60,8 @@ def local_time(ns: int) -> str:
     """`format_time` in the local zone, for the hot path."""
     second, fraction_ns = divmod(ns, NS_PER_S)
     head, zone = local_second(second)
-    return f"{head}{fraction_text(fraction_ns)}{zone}" if fraction_ns else head + zone
+    # Half the time of an f-string with 09d.
+    return head + "." + str(NS_PER_S + fraction_ns)[1:].rstrip("0") + zone if fraction_ns else head + zone
 
 
 def fraction_text(fraction_ns: int) -> str:

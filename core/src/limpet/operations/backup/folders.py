@@ -15,7 +15,7 @@ from limpet.ids import BlobId
 from limpet.operations.backup.compare import Comparer, Fields, attributes, same_node
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen ones take four times as long to make, and there is one for every file
 class Unchanged:
     """An entry whose node would be written as it is in the parent: encoded only if the folder has to be."""
 
