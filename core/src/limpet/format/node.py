@@ -24,6 +24,7 @@ __all__ = [
     "NodeType",
     "decode_node",
     "encode_node",
+    "extended_attributes_of",
     "go_mode_from_stat",
     "link_target_of",
     "node_from_stat",
@@ -199,6 +200,11 @@ def link_target_of(fields: read.Fields) -> bytes:
     return read.string(fields, "linktarget").encode() if raw_target is None else raw_target
 
 
+def extended_attributes_of(fields: read.Fields) -> list[tuple[bytes, bytes]]:
+    """Names and values of the extended attributes alone of a node that is still its JSON object."""
+    return [_decode_attribute(value) for value in read.array(fields, "extended_attributes") or ()]
+
+
 def _decode(fields: read.Fields) -> Node:
     mtime = read.time(fields, "mtime")
     node = Node(
@@ -230,7 +236,7 @@ def _decode_rare(fields: read.Fields, node: Node) -> None:
     """What plain files do not have."""
     node.link_target = link_target_of(fields)
     if "extended_attributes" in fields:
-        node.extended_attributes = [_decode_attribute(v) for v in read.array(fields, "extended_attributes") or ()]
+        node.extended_attributes = extended_attributes_of(fields)
     if fields.get("generic_attributes") is not None:
         node.generic_attributes = read.as_object(fields["generic_attributes"], "generic_attributes")
     node.device = read.uint(fields, "device")

@@ -75,7 +75,7 @@ class _Output:
     def __init__(self, terminal: Terminal) -> None:
         self._terminal = terminal
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Raw bytes; BrokenPipeError if nobody reads."""
         self._terminal.write_bytes(data)
 
