@@ -29,6 +29,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+MANAGER_END_S = 5.0
+"""So long the end of a run that is given up waits for the thread that looks after the workers."""
+
+
 class BuffersClosedError(LimpetError):
     """The run is being given up: nobody will release a buffer any more."""
 
@@ -123,6 +127,7 @@ class Workers(Generic[S]):
     def kill(self) -> None:
         """End the workers now, whatever they are doing (threads: after their task)."""
         children = getattr(self._executor, "_processes", None) or {}
+        manager = getattr(self._executor, "_executor_manager_thread", None)
         for child in list(children.values()):
             child.kill()
         tasks = getattr(self._executor, "_call_queue", None)
@@ -131,6 +136,10 @@ class Workers(Generic[S]):
             # Python 3.11.5 the interpreter would, for ever (python issue 94777).
             tasks.cancel_join_thread()
         self._executor.shutdown(wait=False, cancel_futures=True)
+        if manager is not None:
+            # It ends by itself now. If the interpreter ended at that moment, both would close the same pipe, and the
+            # later one would print a traceback.
+            manager.join(timeout=MANAGER_END_S)
 
     def __enter__(self) -> Self:
         return self
