@@ -6,7 +6,7 @@ well: the old field `supersedes`, the bare array of packs from before restic 0.1
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from limpet.errors import IntegrityError
@@ -32,7 +32,7 @@ class IndexFile:
     supersedes: list[StorageId]
 
 
-def encode_index(packs: Iterable[tuple[StorageId, Sequence[PackedBlob]]]) -> bytes:
+def encode_index(packs: Iterable[tuple[StorageId, Iterable[PackedBlob]]]) -> bytes:
     """The JSON as restic writes it, newline and all."""
     return b'{"packs":[' + b",".join(encode_pack(pack_id, blobs) for pack_id, blobs in packs) + b"]}\n"
 
@@ -51,7 +51,7 @@ def decode_index(json: Buffer) -> IndexFile:
     return IndexFile(packs, supersedes)
 
 
-def encode_pack(pack_id: StorageId, blobs: Sequence[PackedBlob]) -> bytes:
+def encode_pack(pack_id: StorageId, blobs: Iterable[PackedBlob]) -> bytes:
     """The JSON of one pack, as an index holds it."""
     entries = b",".join(_encode_blob(blob) for blob in blobs)
     return b'{"id":"%b","blobs":[%b]}' % (pack_id.hex().encode("ascii"), entries)

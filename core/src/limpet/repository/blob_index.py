@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from limpet.format.crypto import SEAL_OVERHEAD
@@ -45,7 +45,7 @@ class BlobIndex:
             for pack_id, blobs in decode_index(json).packs:
                 self.add_pack(pack_id, blobs)
 
-    def add_pack(self, pack_id: StorageId, blobs: list[PackedBlob]) -> None:
+    def add_pack(self, pack_id: StorageId, blobs: Iterable[PackedBlob]) -> None:
         """Take in one pack."""
         number = self.table.add_pack(pack_id)
         for blob in blobs:

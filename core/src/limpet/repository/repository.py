@@ -245,7 +245,7 @@ class Repository:
         """The index files that were loaded, and those saved since."""
         return set(self._index_names or ())
 
-    def save_index(self, packs: Sequence[tuple[StorageId, list[PackedBlob]]]) -> None:
+    def save_index(self, packs: Sequence[tuple[StorageId, Iterable[PackedBlob]]]) -> None:
         """Store an index file for packs just written; their blobs are known from now on."""
         file_id = self.save_unpacked(FileKind.INDEX, encode_index(packs))
         if self._index_names is not None:

@@ -19,7 +19,7 @@ from limpet.format.snapshot import encode_snapshot
 from limpet.format.tree import decode_tree_fields
 from limpet.ids import BlobId, StorageId, short
 from limpet.operations.copy.needs import Needs
-from limpet.operations.copy.transfer import WINDOW_BYTES, Transfer, transfer_saver
+from limpet.operations.copy.transfer import READ_BYTES, Transfer, transfer_saver
 from limpet.progress import Progress, Reporter, SilentReporter
 from limpet.repository.repository import Repository
 from limpet.repository.snapshots import StoredSnapshot
@@ -158,7 +158,8 @@ class _Copy:
         while waiting:
             tree_id = waiting.pop()
             if self._trees_seen.claim(tree_id):
-                waiting += reversed(self._copy_one_tree(tree_id, found))
+                # The last folder first: trees are stored after those below them, so they are read in one direction.
+                waiting += self._copy_one_tree(tree_id, found)
         packs_done = len(found.tree_packs - found.needs.packs)
         packs = len(found.needs.packs) + packs_done
         self._events.planned(found.blobs, found.stored_bytes, packs)
@@ -166,7 +167,7 @@ class _Copy:
         progress = Progress("packs copied", files_done=packs_done, files_total=packs, is_counter=True)
         self._reporter.begin(progress)
         try:
-            self._transfer.run(found.needs.ranges(WINDOW_BYTES), lambda: _count(progress))
+            self._transfer.run(found.needs.ranges(READ_BYTES), lambda: _count(progress))
         finally:
             self._reporter.end()
 
