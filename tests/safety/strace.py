@@ -19,6 +19,7 @@ CALLS = {
     "write": "write,pwrite64,pwritev,pwritev2",
     "read": "read,pread64,preadv,preadv2,readv",
     "list": "getdents64",
+    "unlink": "unlink,unlinkat",
 }
 
 

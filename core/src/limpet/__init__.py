@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         restore as restore,
         snapshots as snapshots,
     )
+    from limpet.mending import prune as prune, repair_index as repair_index, repair_packs as repair_packs
+    from limpet.operations.prune import PruneOptions as PruneOptions, UnusedLimit as UnusedLimit
     from limpet.operations.restore import Overwrite as Overwrite, RestoreOptions as RestoreOptions
     from limpet.operations.retention import UNLIMITED as UNLIMITED, Policy as Policy, Span as Span
     from limpet.operations.rewrite import NewMetadata as NewMetadata
@@ -46,6 +48,7 @@ _HOMES = {
     "NewMetadata": "limpet.operations.rewrite",
     "Overwrite": "limpet.operations.restore",
     "Policy": "limpet.operations.retention",
+    "PruneOptions": "limpet.operations.prune",
     "Repository": "limpet.repository.repository",
     "RepositorySettings": "limpet.repository.repository",
     "RestoreOptions": "limpet.operations.restore",
@@ -54,6 +57,7 @@ _HOMES = {
     "Span": "limpet.operations.retention",
     "Transport": "limpet.contracts.transport",
     "UNLIMITED": "limpet.operations.retention",
+    "UnusedLimit": "limpet.operations.prune",
     "backup": "limpet.library",
     "check": "limpet.library",
     "copy": "limpet.remaking",
@@ -64,10 +68,13 @@ _HOMES = {
     "migrate": "limpet.remaking",
     "open_repository": "limpet.library",
     "protect": "limpet.retaining",
+    "prune": "limpet.mending",
     "read_chunks": "limpet.library",
     "read_file": "limpet.library",
     "recover": "limpet.remaking",
     "remove_snapshots": "limpet.retaining",
+    "repair_index": "limpet.mending",
+    "repair_packs": "limpet.mending",
     "repair_snapshots": "limpet.remaking",
     "restore": "limpet.library",
     "rewrite": "limpet.remaking",

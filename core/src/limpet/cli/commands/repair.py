@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
@@ -13,7 +14,7 @@ from limpet.cli.session import Session, pass_session
 from limpet.errors import UsageError
 from limpet.ids import StorageId, is_hex_id
 from limpet.operations.repair.index import repair_index
-from limpet.operations.repair.packs import repair_packs
+from limpet.operations.repair.packs import repair_packs, write_copy
 
 
 @click.group("repair", cls=LimpetGroup, no_args_is_help=True)
@@ -49,7 +50,7 @@ def packs(session: Session, *, pack_ids: Sequence[str]) -> None:
         raise UsageError("no ids specified")
     session.speak_text()
     with session.locked_repository(exclusive=True) as repository:
-        repair_packs(repository, chosen, _keep_copy, session.reporter)
+        repair_packs(repository, chosen, partial(write_copy, Path()), session.reporter)
     session.terminal.error(
         "\nUse `restic repair snapshots --forget` to remove the corrupted data blobs from all snapshots"
     )
@@ -61,16 +62,3 @@ def _parse_id(text: str) -> StorageId:
     if not is_hex_id(text):
         raise UsageError(f'invalid ID: "{text}" is not 64 hexadecimal digits')
     return StorageId(bytes.fromhex(text))
-
-
-def _keep_copy(pack_id: StorageId, data: bytes) -> None:
-    """In the current folder; UsageError if there is such a file already, which may be a better copy."""
-    path = Path(f"pack-{pack_id.hex()}")
-    try:
-        with path.open("xb") as file:
-            file.write(data)
-    except OSError as error:
-        raise UsageError(
-            f"cannot keep a copy of the pack as {path}: {error.strerror}; run this in a folder that is writable and "
-            "has no such file"
-        ) from error

@@ -6,9 +6,10 @@ from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import Path
 
 from limpet.contracts.backend import FileKind, Handle
-from limpet.errors import BackendError, IntegrityError, LimpetError
+from limpet.errors import BackendError, IntegrityError, LimpetError, UsageError
 from limpet.format.pack import PackedBlob
 from limpet.ids import BlobId, StorageId
 from limpet.operations.index_files import remove_files, rewrite_indexes
@@ -46,6 +47,19 @@ def repair_packs(
     if keep_copy is not None:
         repair.keep_copies(chosen, keep_copy)
     return repair.run(chosen)
+
+
+def write_copy(folder: Path, pack_id: StorageId, data: bytes) -> None:
+    """Put the pack's bytes into `pack-ID` in the folder; UsageError if that is there, for it may be a better copy."""
+    path = folder / f"pack-{pack_id.hex()}"
+    try:
+        with path.open("xb") as file:
+            file.write(data)
+    except OSError as error:
+        raise UsageError(
+            f"cannot keep a copy of the pack as {path}: {error.strerror}; choose a folder that is writable and has no "
+            "such file"
+        ) from error
 
 
 class _Repair:
