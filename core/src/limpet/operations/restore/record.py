@@ -19,6 +19,8 @@ from limpet.ids import BlobId
 
 _TYPES = {node_type.value: node_type for node_type in NodeType}
 _PLAIN_RECORD_LENGTH = 8
+_WITHOUT_MORE = frozenset({NodeType.FILE, NodeType.DIR})
+"""Of these the record says all that there is."""
 
 
 class Record(NamedTuple):
@@ -79,7 +81,7 @@ class Entry:
         user, group, atime, mtime = get("user", ""), get("group", ""), get("atime"), get("mtime")
         if (
             type(user) is type(group) is type(atime) is type(mtime) is str
-            and self.type is NodeType.FILE
+            and self.type in _WITHOUT_MORE
             and get("extended_attributes") is None
         ):
             mode, uid, gid = (read.uint(self._fields, key, read.UINT32) for key in ("mode", "uid", "gid"))

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from limpet import filesystem
 from limpet.errors import LimpetError
-from limpet.format.pack import BlobKind
 from limpet.format.tree import iter_tree_fields
 from limpet.ids import BlobId
 from limpet.operations.restore.last import finish
@@ -26,7 +25,7 @@ from limpet.operations.restore.record import Entry
 from limpet.operations.restore.run import Run
 from limpet.operations.restore.target import NEW_FOLDER_MODE, Target
 from limpet.operations.restore.taskqueue import TaskQueue
-from limpet.operations.restore.tasks import DiskFullError, WorkerState
+from limpet.operations.restore.tasks import DiskFullError, WorkerState, open_trees
 from limpet.operations.restore.traverse import Walk
 from limpet.progress import Reporter, SilentReporter
 from limpet.repository.repository import Repository
@@ -76,12 +75,15 @@ def restore(
             )
             reporter.begin(run.progress)
             run.wants_items = reporter.wants_items
+            # There is little else for the workers to do while the trees are walked.
+            repository.trees.open_ahead = lambda trees: workers.workers.submit(open_trees, trees)
             try:
                 _restore(run, tree_id, workers.buffers, threads)
             except BaseException:
                 repository.interrupt()  # a storage that is being retried must not hold the user for minutes
                 raise
             finally:
+                repository.trees.open_ahead = None
                 run.target.close()
                 reporter.end()
     except DiskFullError as error:
@@ -97,7 +99,7 @@ def restore(
 
 def load_tree(repository: Repository, tree_id: BlobId) -> Iterator[Entry]:
     """The nodes of a tree one by one: a folder of a million entries is never in memory at once."""
-    yield from map(Entry, iter_tree_fields(repository.load_blob(BlobKind.TREE, tree_id)))
+    yield from map(Entry, iter_tree_fields(repository.trees.read(tree_id)))
 
 
 def _restore(run: Run, tree_id: BlobId, buffers: SharedBuffers, threads: int) -> None:

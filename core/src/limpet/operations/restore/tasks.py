@@ -21,6 +21,7 @@ from limpet.operations.restore.metadata import MetadataPolicy, restore_metadata,
 from limpet.operations.restore.record import Record, decode_record
 from limpet.operations.restore.target import Target, join
 from limpet.repository.blobs import BlobOpener
+from limpet.repository.trees import SealedTree
 from limpet.repository.workers import SharedBuffers
 
 CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_FOLLOW | CLOSE_ON_EXEC
@@ -101,6 +102,12 @@ def write_blobs(
                 name = decode_record(file[1]).name if len(file) == 2 else file[1]
                 failures.append((number, _reason(error, join(file[0], name))))
     return damaged, failures
+
+
+def open_trees(state: WorkerState, trees: Sequence[SealedTree]) -> list[bytes | None]:
+    """The plaintexts of stored trees in the same order, None for what is damaged."""
+    opened = state.opener.open_all((tree.sealed, tree.tree_id, tree.plain_length_bytes) for tree in trees)
+    return [None if isinstance(data, IntegrityError) else data for data in opened]
 
 
 def create_files(
