@@ -18,7 +18,7 @@ from limpet.format.config import encode_config
 from limpet.format.keyfile import encode_keyfile
 from limpet.format.lockfile import decode_lockfile, encode_lockfile
 from limpet.format.pack import BlobKind
-from limpet.ids import BlobId, StorageId, is_hex_id
+from limpet.ids import ID_SIZE, BlobId, StorageId, is_hex_id
 from limpet.repository.keys import load_key
 from limpet.repository.repository import Repository
 from limpet.repository.snapshots import find_snapshot, tree_of
@@ -132,6 +132,8 @@ def _print_indented(session: Session, data: bytes) -> None:
 
 
 def _parse_id(text: str) -> StorageId:
+    if len(text) != 2 * ID_SIZE:
+        raise UsageError(f'unable to parse ID: invalid length for ID: "{text}"')
     if not is_hex_id(text):
         raise UsageError(f"unable to parse ID: {text!r} is not 64 hex digits")
     return StorageId(bytes.fromhex(text))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import click
 
+from limpet.cli.exits import EXIT_FAILED, CommandExit
 from limpet.cli.selectors import snapshot_filter, snapshot_filter_options
 from limpet.cli.session import Session, pass_session
 from limpet.cli.terminal import Terminal
@@ -43,7 +44,7 @@ def command(
     if len(arguments) != ARGUMENTS:
         raise UsageError("no file and no snapshot ID specified")
     if archive_word not in {archive.value for archive in Archive}:
-        raise UsageError(f'unknown archive format "{archive_word}"')
+        raise CommandExit(EXIT_FAILED, f'unknown archive format "{archive_word}"')
     archive, (name, file) = Archive(archive_word), arguments
     with session.locked_repository() as repository:
         try:
