@@ -21,11 +21,20 @@ if TYPE_CHECKING:
         restore as restore,
         snapshots as snapshots,
     )
+    from limpet.looking import (
+        diff as diff,
+        dump as dump,
+        find as find,
+        find_versions as find_versions,
+        stats as stats,
+    )
     from limpet.mending import prune as prune, repair_index as repair_index, repair_packs as repair_packs
+    from limpet.operations.dump import Archive as Archive
     from limpet.operations.prune import PruneOptions as PruneOptions, UnusedLimit as UnusedLimit
     from limpet.operations.restore import Overwrite as Overwrite, RestoreOptions as RestoreOptions
     from limpet.operations.retention import UNLIMITED as UNLIMITED, Policy as Policy, Span as Span
     from limpet.operations.rewrite import NewMetadata as NewMetadata
+    from limpet.operations.stats import CountMode as CountMode
     from limpet.remaking import (
         copy as copy,
         migrate as migrate,
@@ -45,6 +54,8 @@ if TYPE_CHECKING:
     )
 
 _HOMES = {
+    "Archive": "limpet.operations.dump",
+    "CountMode": "limpet.operations.stats",
     "NewMetadata": "limpet.operations.rewrite",
     "Overwrite": "limpet.operations.restore",
     "Policy": "limpet.operations.retention",
@@ -63,6 +74,10 @@ _HOMES = {
     "copy": "limpet.remaking",
     "create_repository": "limpet.library",
     "describe": "limpet.retaining",
+    "diff": "limpet.looking",
+    "dump": "limpet.looking",
+    "find": "limpet.looking",
+    "find_versions": "limpet.looking",
     "forget": "limpet.retaining",
     "list_files": "limpet.library",
     "migrate": "limpet.remaking",
@@ -79,6 +94,7 @@ _HOMES = {
     "restore": "limpet.library",
     "rewrite": "limpet.remaking",
     "snapshots": "limpet.library",
+    "stats": "limpet.looking",
     "tag": "limpet.retaining",
     "unprotect": "limpet.retaining",
 }
