@@ -26,6 +26,8 @@ _DURATIONS = (
     (re.compile(r"compiled with \w+[\d.]+"), "compiled with <language>"),
 )
 _STORED = re.compile(r"\b\d+(?:\.\d+)? (?:[KMGT]i)?B +(stored|metadata)")
+_SNAPSHOTS_DONE = re.compile(r"(\d+ / \d+ snapshots), .*")
+"""What follows is of the snapshot that came last, and restic's come in random order."""
 _SIZE = re.compile(r"\b\d+(?:\.\d+)? (?:[KMGT]i)?B\b")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?")
 _SPACES = re.compile(r"(?<=\S) {2,}")
@@ -62,7 +64,7 @@ class Normaliser:
         text = _TIME.sub(self._time, text)
         for pattern, replacement in _DURATIONS:
             text = pattern.sub(replacement, text)
-        return _ID.sub(self._id, text)
+        return _ID.sub(self._id, _SNAPSHOTS_DONE.sub(r"\1, <of the last>", text))
 
     def value(self, value: Any, key: str = "") -> Any:
         """A JSON value without it; an object as pairs, so that the order of keys counts."""

@@ -11,7 +11,15 @@ from limpet.testing.restic import Restic
 
 from tests.parity import repositories
 from tests.parity.comparison import Normaliser
-from tests.parity.programs import Ended, LimpetProgram, Program, ResticProgram, Running, run, run_on_terminal
+from tests.parity.programs import (
+    Ended,
+    LimpetProgram,
+    Program,
+    ResticProgram,
+    Started,
+    start,
+    start_on_terminal,
+)
 from tests.parity.repositories import Maker, Place
 
 HARMS: dict[str, Callable[[Place], None]] = {
@@ -65,6 +73,13 @@ class Places:
             self._made[name].names.update(history.names)
         return self._made[name]
 
+    def for_program(self, name: str, program: Program) -> Place:
+        """A copy that this program may read at any time."""
+        key = f"{name}-{program.name}"
+        if key not in self._made:
+            self._made[key] = self[name].copy(self.folder / key)
+        return self._made[key]
+
 
 @pytest.fixture(scope="session")
 def places(restic: ResticProgram, tmp_path_factory: pytest.TempPathFactory) -> Places:
@@ -81,11 +96,10 @@ class Both:
     scratch: Path
 
     def start_in(self, repository: str, *, writes: bool) -> list[Place]:
-        """Where each program works: the place itself, or if they write a copy for each."""
-        place = self.places[repository]
+        """Where each program works: in a copy of its own, which is made for this test alone if they write."""
         if not writes:
-            return [place] * len(self.programs)
-        return [place.copy(self.scratch / program.name) for program in self.programs]
+            return [self.places.for_program(repository, program) for program in self.programs]
+        return [self.places[repository].copy(self.scratch / program.name) for program in self.programs]
 
     def run(
         self,
@@ -96,14 +110,18 @@ class Both:
         stdin: bytes = b"",
         on_terminal: bool = False,
     ) -> list[tuple[Ended, Normaliser]]:
-        """How the command ended with restic and with Limpet."""
-        ended = []
-        for program, place in zip(self.programs, places, strict=True):
-            done = self.run_one(program, line, place, env=env, stdin=stdin, on_terminal=on_terminal)
-            ended.append((done, Normaliser(str(place.folder), place.ids() & self.places["history"].ids())))
-        return ended
+        """How the command ended with restic and with Limpet, which run at the same time."""
+        started = [
+            self.start(program, line, place, env=env, stdin=stdin, on_terminal=on_terminal)
+            for program, place in zip(self.programs, places, strict=True)
+        ]
+        known_ids = self.places["history"].ids()
+        return [
+            (one.finish(), Normaliser(str(place.folder), place.ids() & known_ids))
+            for one, place in zip(started, places, strict=True)
+        ]
 
-    def run_one(
+    def start(
         self,
         program: Program,
         line: Sequence[str],
@@ -112,18 +130,15 @@ class Both:
         env: Mapping[str, str] | None = None,
         stdin: bytes = b"",
         on_terminal: bool = False,
-        while_running: Callable[[Running], None] | None = None,
-    ) -> Ended:
-        """How the command ended with one of them."""
+    ) -> Started:
+        """The command, started with one of them."""
         names = {**place.names, "place": str(place.folder)}
         arguments = ["--no-cache", *(part.format_map(names) for part in line)]
         variables = {"RESTIC_REPOSITORY": str(place.repository), **(env or {})}
         cwd = place.folder if line[:2] == REPAIR_PACKS else self.places.folder
         if on_terminal:
-            return run_on_terminal(program, arguments, cwd=cwd, env=variables)
-        return run(
-            program, arguments, cwd=cwd, streams=place.folder, env=variables, stdin=stdin, while_running=while_running
-        )
+            return start_on_terminal(program, arguments, cwd=cwd, env=variables)
+        return start(program, arguments, cwd=cwd, streams=place.folder, env=variables, stdin=stdin)
 
 
 @pytest.fixture

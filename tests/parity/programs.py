@@ -169,7 +169,19 @@ def environment(more: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def run(
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A command that was started, and how to get its end."""
+
+    running: Running
+    _finish: Callable[[], Ended]
+
+    def finish(self) -> Ended:
+        """Wait for the end. Once."""
+        return self._finish()
+
+
+def start(
     program: Program,
     arguments: Sequence[str],
     *,
@@ -177,35 +189,39 @@ def run(
     streams: Path,
     env: Mapping[str, str] | None = None,
     stdin: bytes = b"",
-    while_running: Callable[[Running], None] | None = None,
-) -> Ended:
-    """Run to the end with files in the folder `streams` for standard streams."""
+) -> Started:
+    """The command with files in the folder `streams` for standard streams."""
     files = [streams / f".{name}" for name in ("stdin", "stdout", "stderr")]
-    files[0].write_bytes(stdin)
-    for file in files[1:]:
-        file.write_bytes(b"")
+    for file, content in zip(files, (stdin, b"", b""), strict=True):
+        file.write_bytes(content)
     running = program.start(arguments, cwd=cwd, env=environment(env or {}), streams=files, terminal=False)
-    if while_running:
-        while_running(running)
-    code = running.wait()
-    out, err = (file.read_bytes().decode("utf-8", "backslashreplace") for file in files[1:])
-    return Ended(code, out, err)
+
+    def finish() -> Ended:
+        code = running.wait()
+        out, err = (file.read_bytes().decode("utf-8", "backslashreplace") for file in files[1:])
+        return Ended(code, out, err)
+
+    return Started(running, finish)
 
 
-def run_on_terminal(
+def start_on_terminal(
     program: Program, arguments: Sequence[str], *, cwd: Path, env: Mapping[str, str] | None = None
-) -> Ended:
-    """Run to the end on a terminal of its own; nobody types."""
+) -> Started:
+    """The command on a terminal of its own; nobody types."""
     ours, theirs = pty.openpty()
-    try:
-        termios_size(theirs)
-        name = Path(os.ttyname(theirs))
-        running = program.start(arguments, cwd=cwd, env=environment(env or {}), streams=[name] * 3, terminal=True)
-        written = _read_until_ended(ours, running)
-        return Ended(running.wait(), written.decode("utf-8", "backslashreplace").replace("\r\n", "\n"), "")
-    finally:
-        os.close(ours)
-        os.close(theirs)
+    termios_size(theirs)
+    name = Path(os.ttyname(theirs))
+    running = program.start(arguments, cwd=cwd, env=environment(env or {}), streams=[name] * 3, terminal=True)
+
+    def finish() -> Ended:
+        try:
+            written = _read_until_ended(ours, running)
+            return Ended(running.wait(), written.decode("utf-8", "backslashreplace").replace("\r\n", "\n"), "")
+        finally:
+            os.close(ours)
+            os.close(theirs)
+
+    return Started(running, finish)
 
 
 def termios_size(descriptor: int) -> None:

@@ -17,7 +17,7 @@ from limpet.format.lockfile import LockFile, encode_lockfile
 from limpet.format.timestamps import Time
 from limpet.repository.repository import Repository
 
-from tests.parity.programs import PASSWORD, Ended, ResticProgram, run
+from tests.parity.programs import PASSWORD, Ended, ResticProgram, start
 
 CHEAP = KdfParameters(n=16, r=8, p=1, salt=bytes(64))
 LONG_AGO_NS = 1_500_000_000_123_456_789
@@ -158,7 +158,8 @@ class Maker:
 
     def _run(self, place: Place, *arguments: str) -> Ended:
         variables = {"RESTIC_REPOSITORY": str(place.repository)}
-        ended = run(self._restic, ["--no-cache", *arguments], cwd=self.folder, streams=place.folder, env=variables)
+        command = ["--no-cache", *arguments]
+        ended = start(self._restic, command, cwd=self.folder, streams=place.folder, env=variables).finish()
         assert ended.exit_code == 0, ended.err
         return ended
 

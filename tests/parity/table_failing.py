@@ -13,7 +13,7 @@ NO_REPOSITORY = {"RESTIC_REPOSITORY": "/nonexistent/repository"}
 FAILING: Sequence[Scenario] = [
     *reading("snapshots", "snapshots --json", "cat config --quiet", "check --json", env=WRONG_PASSWORD),
     *reading("snapshots", "snapshots --json", "cat config", "list keys --json", "check --json", env=NO_REPOSITORY),
-    *reading("snapshots", "snapshots --json", "snapshots --quiet", "ls latest --json", repository="locked"),
+    *reading("snapshots", "snapshots --json", "snapshots --quiet", "ls latest --json", repository="locked", locks=True),
     *writing("check", "check --json", "key remove nosuch", "forget --keep-last 1 --json", repository="locked"),
     *reading("snapshots --json", env={"RESTIC_REPOSITORY": ""}),
     *reading("snapshots --json", env={"RESTIC_PASSWORD": ""}),

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tests.parity.comparison import Match
+from tests.parity.programs import PASSWORD
 from tests.parity.scenarios import Scenario, reading, writing
+
+FROM_HISTORY = {"RESTIC_FROM_REPOSITORY": "history/repository", "RESTIC_FROM_PASSWORD": PASSWORD}
 
 FORGET: Sequence[Scenario] = [
     *writing(
@@ -35,7 +38,7 @@ FORGET: Sequence[Scenario] = [
         "forget --keep-last 1 --group-by host,tags --json",
         match=Match.UNORDERED,  # restic's groups come in random order
     ),
-    *reading("forget --keep-last 1 --json", repository="empty"),
+    *writing("forget --keep-last 1 --json", repository="empty"),
 ]
 
 PRUNE: Sequence[Scenario] = [
@@ -108,8 +111,23 @@ REWRITE: Sequence[Scenario] = [
 OTHERS: Sequence[Scenario] = [
     *writing("recover", "recover --quiet", "recover -v"),
     *writing("recover", repository="empty"),
-    *reading("migrate", "migrate --quiet"),
+    *reading("migrate", "migrate --quiet", locks=True),
     *reading("options", match=Match.EXIT),  # each lists the options of its own backends
 ]
 
-MAINTENANCE = [*FORGET, *PRUNE, *TAG, *REPAIR, *REWRITE, *OTHERS]
+COPY: Sequence[Scenario] = [
+    *writing(
+        "copy {s0} ; snapshots",
+        "copy --quiet {s0}",
+        "copy -v {s0}",
+        "copy --json {s0}",
+        "copy {s0} ; copy {s0}",
+        "copy nosuch",
+        repository="empty",
+        env=FROM_HISTORY,
+        match=Match.UNORDERED,
+    ),
+    *writing("copy", repository="empty", match=Match.EXIT),
+]
+
+MAINTENANCE = [*COPY, *FORGET, *PRUNE, *TAG, *REPAIR, *REWRITE, *OTHERS]

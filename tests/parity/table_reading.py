@@ -100,6 +100,67 @@ CHECK: Sequence[Scenario] = [
     ),
 ]
 
+FIND: Sequence[Scenario] = [
+    *reading(
+        "find text",
+        "find text --json",
+        "find '*.tmp' big --long",
+        "find text --human-readable --long",
+        "find --ignore-case TEXT --snapshot {s0}",
+        "find --oldest 2024-01-15 --newest 2025-01-01 text --json",
+        "find nosuch",
+        "find nosuch --json",
+        "find --reverse text",
+        "find text --host h2 --json",
+        "find --blob {blob}",
+        "find --blob {blob} --json",
+        "find --blob {blob} --show-pack-id",
+        "find --tree {tree}",
+        "find --tree {tree} --json",
+        "find --pack {pack}",
+        "find --blob nosuch",
+        "find text -v",
+        "find text --quiet",
+    ),
+    *reading("find", "find --blob --tree x", "find --oldest nonsense text", match=Match.EXIT),
+    *reading("find text", "find text --json", repository="empty"),
+]
+
+DIFF: Sequence[Scenario] = [
+    *reading(
+        "diff {s0} {s3}",
+        "diff {s0} {s3} --json",
+        "diff {s0} {s3} --metadata",
+        "diff {s0} {s3} --metadata --json",
+        "diff {s3} {s0} --quiet",
+        "diff {s0} {s0}",
+        "diff {s0}:/source/docs {s3}:/source/docs",
+        "diff {s5} {s6} -v",
+        "diff {s0} nosuch",
+        "diff {s0} nosuch --json",
+        "diff {s0}:/nosuch {s3}",
+    ),
+    *reading("diff {s0}", "diff", match=Match.EXIT),
+]
+
+STATS: Sequence[Scenario] = [
+    *reading(
+        *(
+            f"stats --mode {mode}{more}"
+            for mode in ("restore-size", "files-by-contents", "blobs-per-file", "raw-data")
+            for more in ("", " --json", " {s0}")
+        ),
+        "stats",
+        "stats --quiet",
+        "stats -v --host h2",
+        "stats latest --json",
+        "stats nosuch",
+        "stats --mode nosuch",
+        "stats --mode nosuch --json",
+    ),
+    *reading("stats", "stats --json", "stats --mode raw-data --json", repository="empty"),
+]
+
 PROGRAM: Sequence[Scenario] = reading("version", "version --json", match=Match.SHAPE)
 
-READING = [*SNAPSHOTS, *LS, *OBJECTS, *CHECK, *PROGRAM]
+READING = [*SNAPSHOTS, *LS, *OBJECTS, *CHECK, *FIND, *DIFF, *STATS, *PROGRAM]

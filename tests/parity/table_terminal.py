@@ -31,5 +31,5 @@ TERMINAL: Sequence[Scenario] = [
         match=Match.SIZES,
     ),
     *writing("backup source --host h1 -vv", terminal=True, match=Match.UNORDERED),
-    *reading("snapshots", repository="locked", terminal=True),
+    *reading("snapshots", repository="locked", terminal=True, locks=True),
 ]

@@ -110,8 +110,9 @@ def test_prune_document_says_what_restic_says_in_words(both: Both, command: str)
     places = both.start_in("history", writes=True)
     both.run(["forget", "{s5}", "{s6}", "{s2}", "--quiet"], places)
     restic, limpet = both.programs
-    theirs = both.run_one(restic, shlex.split(command), places[0]).out
-    (document,) = documents(both.run_one(limpet, [*shlex.split(command), "--json"], places[1]), "summary")
+    theirs = both.start(restic, shlex.split(command), places[0]).finish().out
+    ours = both.start(limpet, [*shlex.split(command), "--json"], places[1]).finish()
+    (document,) = documents(ours, "summary")
     for title, names in PRUNE_TOTALS.items():
         stated = re.search(rf"^{title}: +(\d+) blobs", theirs, re.MULTILINE)
         assert stated, theirs

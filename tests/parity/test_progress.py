@@ -7,7 +7,7 @@ import re
 import shlex
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import pytest
@@ -15,7 +15,7 @@ import pytest
 from tests.parity.comparison import Document, is_status, parts
 from tests.parity.conftest import Both
 from tests.parity.documented import faults
-from tests.parity.programs import Ended, Running
+from tests.parity.programs import Ended
 
 pytestmark = pytest.mark.interop
 
@@ -73,16 +73,18 @@ def status_lines(ended: Ended) -> list[str]:
 def test_status_comes_as_often_as_restics(both: Both, watched: Watched) -> None:
     """A wrapper's progress bar would stand still, or a log would fill with thousands of lines."""
 
-    def send(running: Running) -> None:
-        for _ in range(watched.signals):
-            time.sleep(LASTS_S * 0.7)
-            os.kill(running.pid, signal.SIGUSR1)
-
     places = both.start_in("empty", writes=True)
     words = [*shlex.split(watched.arguments), *shlex.split(SLOW_BACKUP)]
-    told: list[Sequence[str]] = []
-    for program, place in zip(both.programs, places, strict=True):
-        ended = both.run_one(program, words, place, env=watched.env, while_running=send)
+    started = [
+        both.start(program, words, place, env=watched.env) for program, place in zip(both.programs, places, strict=True)
+    ]
+    for _ in range(watched.signals):
+        time.sleep(LASTS_S * 0.7)
+        for one in started:
+            os.kill(one.running.pid, signal.SIGUSR1)
+    told = []
+    for one in started:
+        ended = one.finish()
         assert ended.exit_code == 0, ended
         told.append(status_lines(ended))
     theirs, ours = told
@@ -100,12 +102,10 @@ def test_status_comes_as_often_as_restics(both: Both, watched: Watched) -> None:
 def test_status_documents_of_a_restore(both: Both) -> None:
     """A restore's progress bar would read keys that are not there."""
     places = both.start_in("history", writes=True)
-    slow = ["--limit-download", "1000"]
-    for program, place in zip(both.programs, places, strict=True):
-        line = ["restore", "{s0}", "--target", "{place}/there", "--json", *slow]
-        ended = both.run_one(program, line, place, env=fps("60"))
+    line = ["restore", "{s0}", "--target", "{place}/there", "--json", "--limit-download", "1000"]
+    for ended, _ in both.run(line, places, env=fps("60")):
         found = [part.value for part in parts(ended.out) if isinstance(part, Document) and is_status(part)]
-        assert found, program.name
+        assert found, ended
         assert [fault for value in found for fault in faults("restore status", value)] == []
         assert all(0 <= value["percent_done"] <= 1 for value in found)
         assert max(value.get("total_bytes", 0) for value in found) > 0
