@@ -113,7 +113,8 @@ def test_the_same_chunks_are_stored_once(restic_new: Restic, work: Path, tmp_pat
         restic_new.run("backup", "work", repo=first, password=PASSWORD, cwd=work.parent)
         with create(second, polynomial=source.config.chunker_polynomial) as destination:
             limpet.copy(source, destination)
-    summary = restic_new.json("backup", "--force", "work", repo=second, password=PASSWORD, cwd=work.parent)[-1]
+    done = restic_new.json("backup", "--force", "work", repo=second, password=PASSWORD, cwd=work.parent)
+    summary = done[-1] if isinstance(done, list) else done  # a quick backup tells nothing before
     assert summary["data_blobs"] == 0
 
 
