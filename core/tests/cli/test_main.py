@@ -166,6 +166,29 @@ def test_an_interrupt_that_python_drops_comes_again() -> None:
     assert b"Traceback" not in done.stderr
 
 
+LATE = """
+import os, signal, sys
+from limpet.cli import main
+
+class Closing(main.Session):
+    def close(self):
+        for _ in range(int(sys.argv[1])):
+            os.kill(os.getpid(), signal.SIGINT)
+        super().close()
+
+main.Session = Closing
+sys.exit(main.main(["version"]))
+"""
+
+
+@pytest.mark.parametrize(("signals", "exit_code"), [(1, 0), (3, 130)])
+def test_an_interrupt_after_the_run_does_not_stop_the_clean_up(signals: int, exit_code: int) -> None:
+    """Ctrl-C while the repository is closed must not end in a traceback, with what is open left as it is."""
+    done = subprocess.run([sys.executable, "-c", LATE, str(signals)], capture_output=True, check=False, timeout=20)
+    assert (done.returncode, done.stderr) == (exit_code, b"")
+    assert done.stdout.startswith(b"limpet ") or signals > 1
+
+
 WRAPPED = """
 import sys
 from limpet.cli import main

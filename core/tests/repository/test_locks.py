@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from limpet.contracts.backend import Backend, FileKind, Handle
+from limpet.contracts.backend import Backend, Content, FileInfo, FileKind, Handle
 from limpet.errors import BackendError, LockedError, MissingFileError, RepositoryError
 from limpet.format.kdf import KdfParameters
 from limpet.format.lockfile import LockFile, decode_lockfile, encode_lockfile
@@ -178,6 +178,58 @@ def test_second_look(setup: Setup) -> None:
         lock.__exit__(None, None, None)
     assert len(setup.locks()) == 1
     assert not list(setup.store.list(FileKind.PACK))
+
+
+def test_look_at_once_after_writing(setup: Setup) -> None:
+    """A machine that slept between its look and its lock must not read what an exclusive run is about to remove.
+
+    That run may have ended before the last look, and what was read before would be written into a snapshot after it.
+    """
+
+    class Slow(RecordingBackend):
+        def save(self, handle: Handle, content: Content) -> None:
+            setup.others_lock(exclusive=True)
+            super().save(handle, content)
+
+    repository = Repository.open(Slow(setup.store), PASSWORD)
+    with pytest.raises(LockedError, match="PID 1 on elsewhere"):
+        RepositoryLock(repository, exclusive=False, timing=replace(FAST, settle_s=60)).__enter__()
+    assert len(setup.locks()) == 1
+
+
+def test_last_look_that_breaks_down(setup: Setup) -> None:
+    """A plugin's own error in the lock's thread must not let the writes pass that wait for the look."""
+
+    class Broken(RecordingBackend):
+        is_broken = False
+
+        def list(self, kind: FileKind) -> Iterator[FileInfo]:
+            if self.is_broken:
+                raise ZeroDivisionError("a plugin's mistake")
+            return super().list(kind)
+
+    store = Broken(setup.store)
+    repository = Repository.open(store, PASSWORD)
+    lock = RepositoryLock(repository, exclusive=False, timing=SLOW).__enter__()
+    store.is_broken = True
+    with pytest.raises(BackendError, match="cannot create a lock: a plugin's mistake") as caught:
+        repository.backend.save(handle_of(b"a pack"), content_of(b"a pack"))
+    assert caught.value.permanent, "or the write is tried again for a quarter of an hour"
+    with pytest.raises(BackendError, match="cannot create a lock"):
+        lock.__exit__(None, None, None)
+    assert setup.locks() == []
+
+
+def test_release_does_not_wait_for_an_unreadable_lock(setup: Setup) -> None:
+    """Ctrl-C must not take half a minute because another's upload broke off at this moment."""
+    garbage = b"no lock at all" * 9
+    started_s = time.monotonic()
+    lock = RepositoryLock(setup.repository, exclusive=False, timing=replace(SLOW, settle_s=0.05)).__enter__()
+    listings = setup.recording.count(Operation.LIST, FileKind.LOCK)
+    setup.store.save(handle_of(garbage, FileKind.LOCK), content_of(garbage))
+    eventually(lambda: setup.recording.count(Operation.LIST, FileKind.LOCK) > listings)
+    lock.release()
+    assert time.monotonic() - started_s < 4
 
 
 def test_second_look_explains_an_error(setup: Setup) -> None:
@@ -559,6 +611,26 @@ def test_release_is_idempotent(setup: Setup) -> None:
         lock.release()
         assert setup.locks() == []
         lock.release()
+
+
+def test_interrupt_while_an_error_waits_for_the_last_look(setup: Setup) -> None:
+    """Ctrl-C in these moments must not leave a lock behind."""
+    lock = setup.lock(timing=replace(SLOW, settle_s=60)).__enter__()
+    error = MissingFileError("a pack is gone")
+    timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        lock.__exit__(MissingFileError, error, None)
+    assert setup.locks() == []
+
+
+def test_closing_releases(setup: Setup) -> None:
+    """An interrupt just before the with block, or within its end, skips the release; closing must not."""
+    repository = Repository.open(setup.store, PASSWORD)
+    repository.lock().__enter__()
+    assert len(setup.locks()) == 1
+    repository.close()
+    assert setup.locks() == []
 
 
 def test_storage_that_does_not_answer_to_the_release(setup: Setup) -> None:

@@ -24,7 +24,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit code. `run` ends the process with it."""
     arguments = sys.argv[1:] if arguments is None else arguments
     session = Session()
-    Interrupts().install()
+    interrupts = Interrupts()
+    interrupts.install()
     outlive_terminal()
     try:
         session.load_environment()
@@ -32,9 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
             return _complete(session, os.environ[COMPLETION_VARIABLE])
         exit_code = _run_with_hooks(session, arguments)
         session.terminal.flush()
+        interrupts.end()
     except BrokenPipeError:
         return _end_on_broken_pipe()
     except BaseException as error:
+        interrupts.end()
         try:
             if isinstance(error, click.UsageError) and asks_for_json(arguments):
                 session.options.json = True  # the flags were not taken over: one of them was wrong

@@ -33,6 +33,7 @@ class Interrupts:
         self._received = 0
         self._last = signal.SIGINT
         self._told = False
+        self._ended = False
 
     def install(self) -> None:
         """Take over both signals. Nothing happens outside of the main thread: who runs us there has his own ways."""
@@ -44,6 +45,11 @@ class Interrupts:
         except ValueError:
             return
         sys.unraisablehook = self._unraisable
+
+    def end(self) -> None:
+        """The run is over: a signal does not stop the clean-up any more, nor what is told; the third one does."""
+        self._received = max(self._received, 1)
+        self._ended = True
 
     def _receive(self, number: int, _frame: FrameType | None) -> None:
         if os.getpid() != self._owner:  # a forked worker: its parent tells it when to end
@@ -69,5 +75,6 @@ class Interrupts:
         timer.start()
 
     def _again(self) -> None:
-        self._received = 0
-        os.kill(self._owner, self._last)
+        if not self._ended:
+            self._received = 0
+            os.kill(self._owner, self._last)

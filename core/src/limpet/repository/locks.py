@@ -1,7 +1,9 @@
 """Holding a lock on a repository: gained by restic's protocol, kept fresh, and no write without it.
 
 The protocol is restic's (`internal/repository/lock.go`, 0.19): look for locks that exclude ours, write ours, wait,
-look again. The run may read meanwhile; its first write waits for the second look. Every 5 minutes a new lock file
+look again. We also look at once after writing: of two whose storage shows each file as soon as it is written, one sees
+the other there, so that nothing is read that an exclusive run is changing. The look after the wait, for storages that
+lag, goes on beside the run, which may read meanwhile; its first write waits for it. Every 5 minutes a new lock file
 replaces the old one. After 22.5 minutes without that the lock counts as nearly stale: writes are held back until it
 was refreshed once more, which needs the old file to be there still.
 """
@@ -49,7 +51,7 @@ class LockTiming:
     settle_s: float = 0.2
     """Between writing our lock and looking for others once more."""
     settle_limit_s: float = 60.0
-    """How long the error that ended a run is held back until the second look is done."""
+    """How long the error that ended a run is held back until the last look is done."""
     refresh_every_s: float = 5 * 60.0
     refresh_again_s: float = 60.0
     """Between the tries of a refresh that fails."""
@@ -62,6 +64,8 @@ class LockTiming:
     longest_retry_s: float = 60.0
     release_limit_s: float = 60.0
     """Before the run ends although the storage does not answer to the removal of our lock."""
+    thread_limit_s: float = 1.0
+    """Before the run ends although the storage does not answer to the lock's thread."""
 
     @property
     def refreshable_s(self) -> float:
@@ -76,7 +80,7 @@ class RepositoryLock:
     """A context manager: gains the lock, keeps it fresh in a thread, removes it.
 
     LockedError on entering if another's lock excludes it, and from every write once ours is lost. Where two lock in
-    the same moment it comes from the first write, or on leaving: only the second look tells.
+    the same moment, on a storage that lags, it comes from the first write or on leaving: only the last look tells.
     """
 
     def __init__(
@@ -106,7 +110,7 @@ class RepositoryLock:
         self._lost: str | None = None
         self._mutex = threading.Lock()  # one refresh at a time, and none beside the release
         self._released = threading.Event()
-        self._looked_twice = threading.Event()
+        self._settled = threading.Event()
         self._refusal: LimpetError | None = None
         self._thread: threading.Thread | None = None
         self._hangup = _IgnoredHangup()
@@ -128,8 +132,9 @@ class RepositoryLock:
             self._gain()
             if self._freezer is not None:
                 self._freezer.add_guard(self._guard)
-            self._thread = threading.Thread(target=self._keep_fresh, name="limpet-lock", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._keep_fresh, name="limpet-lock", daemon=True)
+            thread.start()
+            self._thread = thread
         except BaseException:
             self.release()
             raise
@@ -138,10 +143,12 @@ class RepositoryLock:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if isinstance(error, LimpetError):
-            # What somebody else does to the repository at this moment may be the cause.
-            self._looked_twice.wait(self._timing.settle_limit_s)
-        self.release()
+        try:
+            if isinstance(error, LimpetError):
+                # What somebody else does to the repository at this moment may be the cause.
+                self._settled.wait(self._timing.settle_limit_s)
+        finally:
+            self.release()
         if self._refusal is not None and (error is None or isinstance(error, LimpetError)):
             raise self._refusal from error
 
@@ -154,15 +161,16 @@ class RepositoryLock:
                 self._reporter.warning("unable to remove the lock in time; `unlock` removes it when it is stale")
         finally:
             self._hangup.end()
-            atexit.unregister(self._release_at_exit)
+            if self._released.is_set():
+                atexit.unregister(self._release_at_exit)
 
     # -- gaining ------------------------------------------------------------------------------------------------
 
     def _gain(self) -> None:
-        """Look, write our lock, and look again: here if we may have to try again, else beside the run."""
+        """Look, write our lock, look again; the last look here if we may have to try again, else beside the run."""
         if self._retry_lock_s <= 0:
             try:
-                self._try_to_gain(looks_twice=False)
+                self._try_to_gain(settle_s=0.0)
             except LockedError:
                 self._tell_locked()
                 raise
@@ -170,7 +178,7 @@ class RepositoryLock:
         left_s, pause_s = self._retry_lock_s, self._timing.first_retry_s
         while True:
             try:
-                self._try_to_gain(looks_twice=True)
+                self._try_to_gain(settle_s=self._timing.settle_s)
             except LockedError:
                 if left_s <= 0:
                     raise
@@ -181,20 +189,20 @@ class RepositoryLock:
                 left_s -= pause_s
                 pause_s *= 2
             else:
-                self._looked_twice.set()
+                self._settled.set()
                 return
 
     def _tell_locked(self) -> None:
         limit = go_duration(round(self._retry_lock_s * NS_PER_S))
         self._reporter.note(f"repo already locked, waiting up to {limit} for the lock")
 
-    def _try_to_gain(self, *, looks_twice: bool) -> None:
+    def _try_to_gain(self, *, settle_s: float) -> None:
         try:
-            self._refuse_if_locked()
+            self._refuse_if_locked(self._sleep)
             shielded(self._save_lock)
-            if looks_twice:
-                self._sleep(self._timing.settle_s)
-                self._refuse_if_locked()
+            if settle_s:
+                self._sleep(settle_s)
+            self._refuse_if_locked(self._sleep)
         except BaseException as error:
             lock_id = self._lock_id
             if lock_id is not None:
@@ -205,15 +213,18 @@ class RepositoryLock:
             raise
 
     def _look_again(self) -> None:
-        """The second look, in the lock's thread. A lock that is released before has not been in anybody's way."""
+        """The last look, in the lock's thread. Whatever goes wrong with it, nothing is written without it.
+
+        A lock that is released before has not been in anybody's way.
+        """
         try:
             if not self._released.wait(self._timing.settle_s):
-                self._refuse_if_locked()
-        except LimpetError as error:
-            self._refusal = _no_lock(error) if isinstance(error, BackendError) else error
+                self._refuse_if_locked(self._released.wait)
+        except Exception as error:
+            self._refusal = _refusal(error)
             self._lost = str(self._refusal)
         finally:
-            self._looked_twice.set()
+            self._settled.set()
 
     def _save_lock(self) -> None:
         now_ns = self._now_ns()
@@ -221,15 +232,16 @@ class RepositoryLock:
         self._lock_id = self._repository.save_unpacked(FileKind.LOCK, lock)
         self._set_refreshed(now_ns)
 
-    def _refuse_if_locked(self) -> None:
+    def _refuse_if_locked(self, pause: Callable[[float], object]) -> None:
         """LockedError if there is a lock that excludes ours, RepositoryError if one stays unreadable.
 
-        A lock that cannot be read may be one that excludes us, and may be one that is being written.
+        A lock that cannot be read may be one that excludes us, and may be one that is being written: after a pause it
+        is read again.
         """
         checked: set[StorageId] = set()
         for pause_s in (0.0, *self._timing.unreadable_pauses_s):
             if pause_s:
-                self._sleep(pause_s)
+                pause(pause_s)
             try:
                 return self._look_at_locks(checked)
             except (BackendError, IntegrityError) as error:
@@ -267,7 +279,7 @@ class RepositoryLock:
     # -- keeping ------------------------------------------------------------------------------------------------
 
     def _keep_fresh(self) -> None:
-        if not self._looked_twice.is_set():
+        if not self._settled.is_set():
             self._look_again()
         while not self._released.wait(self._timing.poll_s):
             if self._lost is not None:
@@ -284,7 +296,7 @@ class RepositoryLock:
         Before a file that makes packs count our lock must be seen to be there: whoever has removed it by force may
         have removed packs since, and a snapshot of these would be worse than none.
         """
-        self._looked_twice.wait()
+        self._settled.wait()
         if self._refusal is not None:
             raise self._refusal
         if self._lost is not None:
@@ -386,7 +398,7 @@ class RepositoryLock:
         if lock_id is not None:
             self._discard(lock_id)
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(self._timing.thread_limit_s)
 
     def _release_at_exit(self) -> None:
         if not self._released.is_set() and os.getpid() == self._process_id:
@@ -403,6 +415,13 @@ class RepositoryLock:
 
 def _no_lock(error: BackendError) -> BackendError:
     return BackendError(f"cannot create a lock: {error}", permanent=error.permanent)
+
+
+def _refusal(error: Exception) -> LimpetError:
+    """What every write ends in after the last look ended in `error`; permanent, for it is not looked once more."""
+    if isinstance(error, BackendError) or not isinstance(error, LimpetError):
+        return BackendError(f"cannot create a lock: {error}", permanent=True)
+    return error
 
 
 class _IgnoredHangup:

@@ -12,6 +12,7 @@ from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakSet
 
 from limpet.contracts.backend import CONFIG_HANDLE, Backend, Content, FileInfo, FileKind, Handle
 from limpet.errors import (
@@ -78,6 +79,7 @@ class Repository:
         cached = _cached(backend, config, settings)
         freezer = find_freezer(cached)
         self.backend: Backend = cached if freezer is not None else FreezeBackend(cached)
+        self._locks: WeakSet[RepositoryLock] = WeakSet()
         self._local = threading.local()
         self.trees = TreeReader(self.index, lambda: self.backend, self.opener, self.load_blob)
 
@@ -142,7 +144,9 @@ class Repository:
             self.backend.interrupt()
 
     def close(self) -> None:
-        """Release the backend. Idempotent."""
+        """Release the backend, and the locks that an interrupt has left behind. Idempotent."""
+        for lock in tuple(self._locks):
+            lock.release()
         self.backend.close()
 
     def __enter__(self) -> Self:
@@ -159,7 +163,9 @@ class Repository:
         """Hold a lock while in the context; LockedError if another's lock excludes it."""
         if no_lock:
             return nullcontext()
-        return RepositoryLock(self, exclusive=exclusive, retry_lock_s=retry_lock_s, reporter=self.settings.reporter)
+        lock = RepositoryLock(self, exclusive=exclusive, retry_lock_s=retry_lock_s, reporter=self.settings.reporter)
+        self._locks.add(lock)
+        return lock
 
     def confirm_lock(self) -> None:
         """Look the lock that we hold up once more, before what cannot be undone; LockedError if it is gone."""
