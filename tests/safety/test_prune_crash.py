@@ -61,14 +61,14 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Files:
     memory = MemoryBackend()
     scene = BackupScene(tmp_path_factory.mktemp("crash") / "source", backend=memory, settings=SETTINGS)
     source = random.Random(1)
-    for generation in range(4):
+    for generation in range(14):
         for number in range(30):
             path = scene.folder / f"folder-{number % 4}" / f"file-{number}"
             path.parent.mkdir(exist_ok=True)
-            if generation == 0 or number % 4 == generation:
+            if generation == 0 or number % 7 == generation % 7:
                 path.write_bytes(source.randbytes(source.choice((100, 5_000, 40_000))))
         scene.backup()
-    for stored in scene.snapshots()[:2]:
+    for stored in scene.snapshots()[:7]:
         memory.remove(Handle(FileKind.SNAPSHOT, stored.id.hex()))
     dying = RecordingBackend(memory)
     repository = _open(dying)

@@ -161,6 +161,8 @@ class _Walk:
         else:
             self._workers.kill()
         self._threads.shutdown(wait=error is None, cancel_futures=True)
+        if error is None:
+            self._buffers.discard()
 
     def run(self, roots: Iterable[BlobId]) -> None:
         waiting = list(self._new(roots))

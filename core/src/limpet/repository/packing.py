@@ -40,8 +40,16 @@ class StoredCounts:
 class PackStore:
     """Saves finished packs in threads and writes index files on the way. Errors come out of `check` and `flush`."""
 
-    def __init__(self, repository: Repository, packs: SharedBuffers, free_packs: Mapping[BlobKind, FreePacks]) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        packs: SharedBuffers,
+        free_packs: Mapping[BlobKind, FreePacks],
+        *,
+        index_blobs: int = MAX_BLOBS,
+    ) -> None:
         self._repository = repository
+        self._index_blobs = index_blobs
         self._packs = packs
         self._free_packs = free_packs
         self._threads = ThreadPoolExecutor(max(1, repository.backend.properties.connections), "limpet-save")
@@ -132,7 +140,7 @@ class PackStore:
                 counts.tree_blobs += len(blobs)
             counts.added_bytes += sum(blob.data_length_bytes for blob in blobs)
             counts.packed_bytes += sum(blob.length_bytes for blob in blobs)
-            return self._unindexed_blobs >= MAX_BLOBS or time.monotonic() - self._indexed_at > INDEX_AGE_S
+            return self._unindexed_blobs >= self._index_blobs or time.monotonic() - self._indexed_at > INDEX_AGE_S
 
     def _save_index(self) -> None:
         with self._lock:

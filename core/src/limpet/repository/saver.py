@@ -12,6 +12,7 @@ from multiprocessing import get_context
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from limpet.format.crypto import MasterKey
+from limpet.format.indexfile import MAX_BLOBS
 from limpet.format.native import ClaimTable
 from limpet.format.pack import BlobKind
 from limpet.ids import BlobId
@@ -34,7 +35,8 @@ class BlobSaver:
     """Stores blobs of one run. Tasks run in workers with a `Sealer`; trees are sealed by the calling thread.
 
     Made before any thread of the caller's, for it forks. With `source_key` the stored blobs that it opens are another
-    repository's. With `workers_seal_trees` tasks may be for trees as well, and `save_tree` is not to be used.
+    repository's. With `workers_seal_trees` tasks may be for trees as well, first those of one kind and after a flush
+    those of the other, and `save_tree` is not to be used. An index file is stored for every `index_blobs` blobs.
     """
 
     def __init__(
@@ -46,16 +48,18 @@ class BlobSaver:
         source_key: MasterKey | None = None,
         worker_count: int | None = None,
         workers_seal_trees: bool = False,
+        index_blobs: int = MAX_BLOBS,
     ) -> None:
         count = worker_count or usable_cpus()
         settings = repository.settings
         data_packs = count + SPARE_PACKS
-        tree_packs = data_packs if workers_seal_trees else TREE_PACKS
+        # One kind after the other: each worker has one open pack at most, and no more buffers are needed than for data.
+        tree_packs = 0 if workers_seal_trees else TREE_PACKS
         self.windows = SharedBuffers(window_count, window_size_bytes)
-        packs = SharedBuffers(data_packs + tree_packs, pack_buffer_size(settings.pack_size_bytes))
+        self._packs = packs = SharedBuffers(data_packs + tree_packs, pack_buffer_size(settings.pack_size_bytes))
         free_packs = _shared_queue()
         # Apart: a worker that dies while it waits for a buffer leaves its queue locked, and we would wait for ever.
-        free_tree_packs: FreePacks = _shared_queue() if workers_seal_trees else queue.SimpleQueue()
+        free_tree_packs: FreePacks = free_packs if workers_seal_trees else queue.SimpleQueue()
         for number in range(data_packs + tree_packs):
             (free_packs if number < data_packs else free_tree_packs).put(number)
         plan = SealPlan(
@@ -80,7 +84,9 @@ class BlobSaver:
             return made
 
         self._workers = Workers(sealers, count)
-        self._store = PackStore(repository, packs, {BlobKind.DATA: free_packs, BlobKind.TREE: free_tree_packs})
+        self._store = PackStore(
+            repository, packs, {BlobKind.DATA: free_packs, BlobKind.TREE: free_tree_packs}, index_blobs=index_blobs
+        )
         self._new_trees: set[bytes] = set()
         self._trees = Sealer(tree_plan, BlobKind.TREE, self._claim_tree)
 
@@ -159,6 +165,9 @@ class BlobSaver:
         """End workers and threads after a flush."""
         self._workers.close()
         self._store.close()
+        # A run may go on for long after this, and what the fork froze is never collected.
+        self.windows.discard()
+        self._packs.discard()
 
     def abandon(self) -> None:
         """After an error or Ctrl-C: stop at once; packs already stored get their index."""

@@ -18,6 +18,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
@@ -66,6 +67,13 @@ class SharedBuffers:
     def view(self, number: int) -> memoryview:
         """The whole buffer, in any process that was forked after it was made."""
         return self._views[number]
+
+    def discard(self) -> None:
+        """Give the memory back to the system although the buffers may be referred to: what was in them is gone."""
+        if hasattr(mmap, "MADV_REMOVE"):
+            for one in self._maps:
+                with suppress(OSError):  # a kernel or a mapping that does not know how
+                    one.madvise(mmap.MADV_REMOVE)
 
     def close(self) -> None:
         """Wake everybody who waits for a buffer, with an error. The memory goes with the last view."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from limpet.errors import RepositoryError
 from limpet.format.pack import BlobKind
 from limpet.ids import StorageId
+from limpet.operations.check.windows import PackBlob
 from limpet.operations.copy.needs import NeededRange, StoredBlob, pack_ranges
 from limpet.operations.copy.transfer import WINDOW_BYTES, Transfer
 from limpet.operations.prune.plan import Fate, PrunePlan
@@ -19,6 +20,10 @@ MOST_WORKERS = 4
 """Each leaves a small pack of data and one of trees. With more of them the next prune would find enough small packs to
 join them, and so would every one after it."""
 SPARE_WINDOWS = 1
+READ_BYTES = 2 * 1024 * 1024
+"""How much is read at once, unless a single blob is larger: what is not touched of a window costs no memory."""
+INDEX_BLOBS = 10_000
+"""The index is stored in small files on the way, for they are joined right afterwards."""
 
 
 def repack(repository: Repository, plan: PrunePlan, reporter: Reporter) -> None:
@@ -35,8 +40,9 @@ def repack(repository: Repository, plan: PrunePlan, reporter: Reporter) -> None:
         progress.files_done += 1
 
     try:
-        transfer.run(_ranges(plan, pack_done), pack_done)
-        saver.flush()
+        for kind in (BlobKind.TREE, BlobKind.DATA):
+            transfer.run(_ranges(plan, kind, pack_done), pack_done)
+            saver.flush()
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             repository.interrupt()
@@ -60,35 +66,38 @@ def _saver(repository: Repository, plan: PrunePlan) -> BlobSaver:
         window_size_bytes=WINDOW_BYTES,
         worker_count=workers,
         workers_seal_trees=True,
+        index_blobs=INDEX_BLOBS,
     )
 
 
-def _ranges(plan: PrunePlan, pack_done: Callable[[], None]) -> Iterator[NeededRange]:
-    """What to load, pack after pack. Takes the marks off what it gives out, so that no blob is stored twice."""
+def _ranges(plan: PrunePlan, kind: BlobKind, pack_done: Callable[[], None]) -> Iterator[NeededRange]:
+    """What to load for the blobs of the kind, pack after pack; packs that hold data are done with their data."""
     table = plan.used.repository.index.table
     for number in plan.numbers(Fate.REPACK):
-        pack_id = StorageId(table.pack_id(number))
-        ranges = [
-            one._replace(is_last=False, kind=kind)
-            for kind, blobs in _take(plan, number).items()
-            for one in pack_ranges(pack_id, blobs, WINDOW_BYTES)
-        ]
-        if not ranges:
-            pack_done()
-        else:
-            ranges[-1] = ranges[-1]._replace(is_last=True)
-            yield from ranges
-
-
-def _take(plan: PrunePlan, number: int) -> dict[BlobKind, list[StoredBlob]]:
-    """The blobs of the pack that are needed and that no pack before it has given, by offset."""
-    table, unmark = plan.used.repository.index.table, plan.used.marks.unmark
-    taken: dict[BlobKind, list[StoredBlob]] = {}
-    for kind, blob_id, offset, length, plain_length in table.pack_blobs(number):
-        try:
-            is_needed = unmark(kind, blob_id)
-        except KeyError:
+        blobs = table.pack_blobs(number)
+        has_data = any(blob[0] == BlobKind.DATA.value for blob in blobs)
+        if kind is BlobKind.DATA and not has_data:
             continue
-        if is_needed:
-            taken.setdefault(BlobKind(kind), []).append((offset, length, plain_length, blob_id))
+        is_done = kind is BlobKind.DATA or not has_data
+        needed = _take(plan, kind, blobs)
+        if needed:
+            *before, last = pack_ranges(StorageId(table.pack_id(number)), needed, READ_BYTES)
+            yield from (one._replace(is_last=False, kind=kind) for one in before)
+            yield last._replace(is_last=is_done, kind=kind)
+        elif is_done:
+            pack_done()
+
+
+def _take(plan: PrunePlan, kind: BlobKind, blobs: Sequence[PackBlob]) -> list[StoredBlob]:
+    """The blobs of the kind that are needed and that no pack before has given, by offset. Takes their marks off."""
+    unmark = plan.used.marks.unmark
+    taken: list[StoredBlob] = []
+    for number, blob_id, offset, length, plain_length in blobs:
+        if number == kind.value:
+            try:
+                is_needed = unmark(number, blob_id)
+            except KeyError:
+                continue
+            if is_needed:
+                taken.append((offset, length, plain_length, blob_id))
     return taken

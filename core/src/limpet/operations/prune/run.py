@@ -140,9 +140,12 @@ class _Prune:
         )
         if plan.unreferenced:
             note(f"Would have removed the following unreferenced packs:\n{_listed(plan.unreferenced)}\n\n", verbosity=2)
-        note(f"Would have repacked and removed the following packs:\n{_listed(plan.packs(Fate.REPACK))}\n\n", verbosity=2)
         note(
-            f"Would have removed the following no longer used packs:\n{_listed(plan.packs(Fate.REMOVE))}\n\n", verbosity=2
+            f"Would have repacked and removed the following packs:\n{_listed(plan.packs(Fate.REPACK))}\n\n", verbosity=2
+        )
+        note(
+            f"Would have removed the following no longer used packs:\n{_listed(plan.packs(Fate.REMOVE))}\n\n",
+            verbosity=2,
         )
 
     # -- changes ------------------------------------------------------------------------------------------------
