@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import time
 
-from limpet.errors import UsageError
-from limpet.format.timestamps import NS_PER_S, Time, parse_time
+from limpet.errors import IntegrityError, UsageError
+from limpet.format.timestamps import NS_PER_S, parse_time
 
 _CLOCK = r"(?P<hour>\d{1,2}):(?P<minute>\d\d)"
 _SECOND = r":(?P<second>\d\d)(?:[.,](?P<fraction>\d+))?"
@@ -31,8 +31,8 @@ def parse_moment(text: str) -> int:
         if match is not None:
             try:
                 return _moment(match.groupdict())
-            except ValueError:
-                break
+            except IntegrityError:
+                break  # no such date, or time of day
     raise UsageError(f'unable to parse time: "{text}"')
 
 
@@ -42,17 +42,8 @@ def _moment(parts: dict[str, str | None]) -> int:
     numbers = [int(parts[key] or 0) for key in ("hour", "minute", "second")]
     wall = f"{parts['year']}-{month:02d}-{int(parts['day'] or 0):02d}T" + ":".join(f"{one:02d}" for one in numbers)
     fraction = (parts.get("fraction") or "").ljust(9, "0")[:9]
-    utc = _parse(f"{wall}.{fraction}Z").ns
+    utc = parse_time(f"{wall}.{fraction}Z").ns
     return utc - _offset_s(utc // NS_PER_S, parts) * NS_PER_S
-
-
-def _parse(text: str) -> Time:
-    from limpet.errors import IntegrityError  # noqa: PLC0415
-
-    try:
-        return parse_time(text)
-    except IntegrityError as error:
-        raise ValueError(str(error)) from error
 
 
 def _offset_s(wall_s: int, parts: dict[str, str | None]) -> int:
