@@ -116,11 +116,11 @@ def _line(job: Job, restic: Measured, limpet: Measured) -> str:
 
 
 def _heading(binaries: dict[str, str]) -> Sequence[str]:
-    versions = [_run([binary, "version"]).splitlines()[0] for binary in binaries.values()]
+    versions = [" ".join(_run([binary, "version"]).split()[:2]) for binary in binaries.values()]
     cpus = len(os.sched_getaffinity(0))
     return [
-        f"Measured on {date.today().isoformat()}: {versions[0].split(' compiled')[0]} and "
-        f"{versions[1].split(' running')[0]}, Python {platform.python_version()}, {cpus} processors, Linux "
+        f"Measured on {date.today().isoformat()}: {versions[0]} and {versions[1]}, "
+        f"Python {platform.python_version()}, {cpus} processors, Linux "
         f"{platform.release().split('-')[0]}, one local file system. Ratios are Limpet / restic: below 1 is better.",
         "",
     ]

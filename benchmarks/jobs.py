@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -123,7 +124,10 @@ def _restorable(name: str, folder: Path) -> Callable[[Tool], None]:
 
     def prepare(tool: Tool) -> None:
         backed_up(tool)
-        shutil.rmtree(tool.folder / "restored", ignore_errors=True)
+        restored = tool.folder / "restored"
+        if restored.exists():
+            # Not deleted yet: for minutes ext4 passes over the inodes just freed, one by one, for every new file.
+            restored.rename(tool.folder / f"restored-{time.monotonic_ns()}")
 
     return prepare
 
