@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from limpet import create_repository
 from limpet.cli.main import main
 from limpet.format.kdf import KdfParameters
-from limpet.library import create_repository
 from limpet.testing.restic import Restic
 
 PASSWORD = "checked"

@@ -17,13 +17,13 @@ from pathlib import Path
 from types import FrameType
 
 import pytest
+from limpet import backup, create_repository, open_repository
 from limpet.cli.main import main
 from limpet.contracts.backend import FileKind
 from limpet.format.kdf import KdfParameters
 from limpet.format.lockfile import LockFile, encode_lockfile
 from limpet.format.pack import BlobKind
 from limpet.format.timestamps import Time
-from limpet.library import backup, create_repository, open_repository
 from limpet.repository.keys import create_key
 from limpet.repository.repository import Repository
 from limpet.testing.restic import Restic

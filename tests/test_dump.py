@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+from limpet import backup, create_repository, open_repository
+from limpet import snapshots as limpet_snapshots
 from limpet.cli.main import main
 from limpet.contracts.backend import FileKind, Handle
 from limpet.errors import LimpetError
 from limpet.format.kdf import KdfParameters
-from limpet.library import backup, create_repository, open_repository
-from limpet.library import snapshots as limpet_snapshots
 from limpet.operations.dump import Archive
 from limpet.operations.dump import dump as dump_operation
 from limpet.testing.restic import Restic
@@ -262,6 +262,7 @@ def test_given_up_without_a_word(damaged: Path, monkeypatch: pytest.MonkeyPatch)
     with open_repository(str(damaged), PASSWORD) as opened:
         stored = limpet_snapshots(opened)[-1]
         opened.refresh_index()
+        assert stored.snapshot.tree is not None
         try:
             dump_operation(opened, stored.snapshot.tree, b"/", out, archive=Archive.ZIP)
         except LimpetError as error:

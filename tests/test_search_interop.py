@@ -11,6 +11,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from limpet import create_repository, list_files, open_repository
 from limpet.cli.main import main
 from limpet.contracts.backend import FileKind, Handle
 from limpet.format.kdf import KdfParameters
@@ -18,7 +19,6 @@ from limpet.format.node import NodeType
 from limpet.format.pack import BlobKind
 from limpet.format.snapshot import encode_snapshot
 from limpet.format.tree import encode_nodes
-from limpet.library import create_repository, list_files, open_repository
 from limpet.repository.saver import BlobSaver
 from limpet.repository.snapshots import load_snapshots
 from limpet.testing.restic import Restic

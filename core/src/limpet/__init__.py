@@ -10,7 +10,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from limpet.contracts.source import Selection as Selection
     from limpet.contracts.transport import Transport as Transport
-    from limpet.library import (
+    from limpet.library.basics import (
         backup as backup,
         check as check,
         create_repository as create_repository,
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
         restore as restore,
         snapshots as snapshots,
     )
-    from limpet.looking import (
+    from limpet.library.looking import (
         diff as diff,
         dump as dump,
         find as find,
         find_versions as find_versions,
         stats as stats,
     )
-    from limpet.mending import prune as prune, repair_index as repair_index, repair_packs as repair_packs
+    from limpet.library.mending import prune as prune, repair_index as repair_index, repair_packs as repair_packs
     from limpet.operations.dump import Archive as Archive
     from limpet.operations.prune import PruneOptions as PruneOptions, UnusedLimit as UnusedLimit
     from limpet.operations.restore import Overwrite as Overwrite, RestoreOptions as RestoreOptions
     from limpet.operations.retention import UNLIMITED as UNLIMITED, Policy as Policy, Span as Span
     from limpet.operations.rewrite import NewMetadata as NewMetadata
     from limpet.operations.stats import CountMode as CountMode
-    from limpet.remaking import (
+    from limpet.library.remaking import (
         copy as copy,
         migrate as migrate,
         recover as recover,
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     )
     from limpet.repository.repository import Repository as Repository, RepositorySettings as RepositorySettings
     from limpet.repository.snapshots import SnapshotFilter as SnapshotFilter
-    from limpet.retaining import (
+    from limpet.library.retaining import (
         describe as describe,
         forget as forget,
         protect as protect,
@@ -69,34 +69,34 @@ _HOMES = {
     "Transport": "limpet.contracts.transport",
     "UNLIMITED": "limpet.operations.retention",
     "UnusedLimit": "limpet.operations.prune",
-    "backup": "limpet.library",
-    "check": "limpet.library",
-    "copy": "limpet.remaking",
-    "create_repository": "limpet.library",
-    "describe": "limpet.retaining",
-    "diff": "limpet.looking",
-    "dump": "limpet.looking",
-    "find": "limpet.looking",
-    "find_versions": "limpet.looking",
-    "forget": "limpet.retaining",
-    "list_files": "limpet.library",
-    "migrate": "limpet.remaking",
-    "open_repository": "limpet.library",
-    "protect": "limpet.retaining",
-    "prune": "limpet.mending",
-    "read_chunks": "limpet.library",
-    "read_file": "limpet.library",
-    "recover": "limpet.remaking",
-    "remove_snapshots": "limpet.retaining",
-    "repair_index": "limpet.mending",
-    "repair_packs": "limpet.mending",
-    "repair_snapshots": "limpet.remaking",
-    "restore": "limpet.library",
-    "rewrite": "limpet.remaking",
-    "snapshots": "limpet.library",
-    "stats": "limpet.looking",
-    "tag": "limpet.retaining",
-    "unprotect": "limpet.retaining",
+    "backup": "limpet.library.basics",
+    "check": "limpet.library.basics",
+    "copy": "limpet.library.remaking",
+    "create_repository": "limpet.library.basics",
+    "describe": "limpet.library.retaining",
+    "diff": "limpet.library.looking",
+    "dump": "limpet.library.looking",
+    "find": "limpet.library.looking",
+    "find_versions": "limpet.library.looking",
+    "forget": "limpet.library.retaining",
+    "list_files": "limpet.library.basics",
+    "migrate": "limpet.library.remaking",
+    "open_repository": "limpet.library.basics",
+    "protect": "limpet.library.retaining",
+    "prune": "limpet.library.mending",
+    "read_chunks": "limpet.library.basics",
+    "read_file": "limpet.library.basics",
+    "recover": "limpet.library.remaking",
+    "remove_snapshots": "limpet.library.retaining",
+    "repair_index": "limpet.library.mending",
+    "repair_packs": "limpet.library.mending",
+    "repair_snapshots": "limpet.library.remaking",
+    "restore": "limpet.library.basics",
+    "rewrite": "limpet.library.remaking",
+    "snapshots": "limpet.library.basics",
+    "stats": "limpet.library.looking",
+    "tag": "limpet.library.retaining",
+    "unprotect": "limpet.library.retaining",
 }
 
 __all__ = ["__version__", *_HOMES]  # noqa: PLE0604  # strings all of them

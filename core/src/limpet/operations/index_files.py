@@ -8,16 +8,16 @@ the packs that are left out.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from hashlib import sha256
 
 from limpet.contracts.backend import FileKind, Handle
-from limpet.errors import BackendError, LimpetError, MissingFileError
+from limpet.errors import BackendError, LimpetError
 from limpet.format.indexfile import MAX_BLOBS
 from limpet.format.pack import MAX_HEADER_ENTRIES
 from limpet.ids import StorageId
+from limpet.operations.removal import remove_files
 from limpet.progress import Progress, Reporter
 from limpet.repository.blob_index import BlobIndex
 from limpet.repository.repository import Repository
@@ -28,9 +28,6 @@ SAVES_AT_ONCE = 2
 
 _BLOB_START = b'"offset":'
 _NO_BLOBS = b'"blobs":[]}'
-
-Removed = Callable[[Handle, BackendError | None], None]
-"""Told of each file that is removed, or why it could not be."""
 
 
 def rewrite_indexes(
@@ -74,47 +71,6 @@ def save_indexes(repository: Repository, packs: Iterable[bytes]) -> None:
         writer.finish()
     finally:
         writer.close()
-
-
-def remove_files(
-    repository: Repository,
-    kind: FileKind,
-    names: Collection[str],
-    reporter: Reporter,
-    removed: Removed,
-    *,
-    what: str = "files deleted",
-) -> None:
-    """Remove the files, several at once, counted as `what`; `removed` may raise to end it."""
-    progress = Progress(what, files_total=len(names), is_counter=True)
-
-    def remove(name: str) -> None:
-        handle = Handle(kind, name)
-        error: BackendError | None = None
-        try:
-            with suppress(MissingFileError):
-                repository.backend.remove(handle)
-        except BackendError as caught:
-            error = caught
-        removed(handle, error)
-        progress.files_done += 1
-
-    reporter.begin(progress)
-    try:
-        with ThreadPoolExecutor(max(1, repository.backend.properties.connections), "limpet-remove") as threads:
-            running: deque[Future[None]] = deque()
-            try:
-                for name in names:
-                    running.append(threads.submit(remove, name))
-                    if len(running) > 2 * repository.backend.properties.connections:
-                        running.popleft().result()
-                while running:
-                    running.popleft().result()
-            except BaseException:
-                threads.shutdown(wait=False, cancel_futures=True)
-                raise
-    finally:
-        reporter.end()
 
 
 class _Rewriter:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -39,6 +39,7 @@ from limpet.repository.blob_index import BlobIndex
 from limpet.repository.blobs import BlobOpener
 from limpet.repository.keys import OpenedKey, create_key, open_key
 from limpet.repository.locks import RepositoryLock
+from limpet.repository.threads import storage_threads
 from limpet.repository.trees import TreeReader
 from limpet.storage.cache import Cache, CacheBackend
 from limpet.storage.freeze import FreezeBackend, find_freezer
@@ -282,7 +283,7 @@ class Repository:
     def read_files(self, kind: FileKind, names: Sequence[str]) -> Iterator[tuple[str, bytes | LimpetError]]:
         """Name and JSON of each of these sealed files in turn, or why it cannot be read; a few are read ahead."""
         ahead = max(1, min(self.backend.properties.connections, len(names)))
-        with ThreadPoolExecutor(ahead) as threads:
+        with storage_threads(self, ahead) as threads:
             reading: deque[tuple[str, Future[bytes | LimpetError]]] = deque()
             for name in names:
                 reading.append((name, threads.submit(self._read_file, kind, name)))

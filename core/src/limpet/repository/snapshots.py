@@ -5,7 +5,6 @@ from __future__ import annotations
 import os.path
 import re
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -16,6 +15,7 @@ from limpet.format.snapshot import Snapshot, decode_snapshot
 from limpet.ids import BlobId, StorageId, parse_storage_id, short
 from limpet.repository.prefixes import find_file
 from limpet.repository.repository import Repository
+from limpet.repository.threads import storage_threads
 
 OnError = Callable[[str, LimpetError], None]
 """Told what could not be read, and why; the others are still delivered."""
@@ -124,7 +124,7 @@ def load_snapshots(repository: Repository, on_error: OnError | None = None) -> l
     ids = [parse_storage_id(info.name) for info in repository.list_files(FileKind.SNAPSHOT)]
     batches = [ids[start : start + BATCH] for start in range(0, len(ids), BATCH)]
     snapshots: list[StoredSnapshot] = []
-    with ThreadPoolExecutor(max(1, min(repository.backend.properties.connections, len(batches)))) as threads:
+    with storage_threads(repository, len(batches)) as threads:
         loaded_batches = threads.map(lambda batch: [_try_load(repository, one) for one in batch], batches)
         for snapshot_id, loaded in zip(ids, chain.from_iterable(loaded_batches), strict=True):
             if isinstance(loaded, StoredSnapshot):

@@ -13,11 +13,12 @@ from dataclasses import replace
 from limpet.contracts.backend import FileKind, Handle
 from limpet.errors import BackendError, IntegrityError, LimpetError, RepositoryError, UsageError
 from limpet.ids import BlobId, StorageId, short
-from limpet.operations.index_files import remove_files, rewrite_indexes, save_indexes
+from limpet.operations.index_files import rewrite_indexes, save_indexes
 from limpet.operations.prune.options import PruneOptions
 from limpet.operations.prune.plan import Fate, PrunePlan, plan_prune
 from limpet.operations.prune.repack import repack
 from limpet.operations.prune.result import PruneResult
+from limpet.operations.removal import remove_files
 from limpet.operations.used_blobs import UsedBlobs, find_used_blobs
 from limpet.progress import Progress, Reporter, SilentReporter
 from limpet.repository.repository import Repository

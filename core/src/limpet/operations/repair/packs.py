@@ -12,7 +12,8 @@ from limpet.contracts.backend import FileKind, Handle
 from limpet.errors import BackendError, IntegrityError, LimpetError, UsageError
 from limpet.format.pack import PackedBlob
 from limpet.ids import BlobId, StorageId
-from limpet.operations.index_files import remove_files, rewrite_indexes
+from limpet.operations.index_files import rewrite_indexes
+from limpet.operations.removal import remove_files
 from limpet.progress import Progress, Reporter, SilentReporter
 from limpet.repository.pack_header import load_pack_header
 from limpet.repository.repository import Repository

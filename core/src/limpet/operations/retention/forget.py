@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from limpet.contracts.backend import FileKind
-from limpet.errors import BackendError, MissingFileError, RepositoryError, UsageError
+from limpet.contracts.backend import FileKind, Handle
+from limpet.errors import BackendError, RepositoryError, UsageError
 from limpet.format.snapshot import Snapshot
 from limpet.format.timestamps import NS_PER_S, local_second
-from limpet.ids import StorageId
+from limpet.ids import StorageId, parse_storage_id
+from limpet.operations.removal import remove_files
 from limpet.operations.retention.decide import Decision, Kept, apply_policy
 from limpet.operations.retention.policy import Policy
-from limpet.progress import Progress, Reporter, SilentReporter
+from limpet.progress import Reporter, SilentReporter
 from limpet.repository.repository import Repository
 from limpet.repository.snapshots import GroupBy, SnapshotGroup, StoredSnapshot, group_snapshots
 
@@ -101,34 +101,20 @@ def remove_snapshots(
 
     The caller holds an exclusive lock, which is looked up again before each removal: LockedError if it is gone.
     """
-    reporter = reporter or SilentReporter()
-    progress = Progress("files deleted", files_total=len(snapshot_ids), is_counter=True)
     result = RemovalResult([], {})
-    reporter.begin(progress)
-    try:
-        with ThreadPoolExecutor(max(1, min(repository.backend.properties.connections, len(snapshot_ids)))) as threads:
-            errors = threads.map(lambda one: _try_to_remove(repository, one), snapshot_ids)
-            for snapshot_id, error in zip(snapshot_ids, errors, strict=True):
-                if error is None:
-                    result.removed.append(snapshot_id)
-                    progress.files_done += 1
-                else:
-                    result.failed[snapshot_id] = error
-                if on_removed is not None:
-                    on_removed(snapshot_id, error)
-    finally:
-        reporter.end()
+
+    def removed(handle: Handle, error: BackendError | None) -> None:
+        snapshot_id = parse_storage_id(handle.name)
+        if error is None:
+            result.removed.append(snapshot_id)
+        else:
+            result.failed[snapshot_id] = error
+        if on_removed is not None:
+            on_removed(snapshot_id, error)
+
+    names = [snapshot_id.hex() for snapshot_id in snapshot_ids]
+    remove_files(repository, FileKind.SNAPSHOT, names, reporter or SilentReporter(), removed)
     return result
-
-
-def _try_to_remove(repository: Repository, snapshot_id: StorageId) -> BackendError | None:
-    try:
-        repository.remove_unpacked(FileKind.SNAPSHOT, snapshot_id)
-    except MissingFileError:
-        return None  # a removal whose answer was lost, and that was tried again
-    except BackendError as error:
-        return error
-    return None
 
 
 def _group_text(group: SnapshotGroup) -> str:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from limpet.library import SnapshotName
+from limpet.library.basics import SnapshotName
 from limpet.operations.diff import Change, DiffCounts
 from limpet.operations.diff import diff as run_diff
 from limpet.operations.dump import Archive, Writable

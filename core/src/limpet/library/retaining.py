@@ -9,7 +9,7 @@ from limpet.errors import RepositoryError, UsageError
 from limpet.format.snapshot import Protection
 from limpet.format.timestamps import Time
 from limpet.ids import short
-from limpet.library import SnapshotName
+from limpet.library.basics import SnapshotName
 from limpet.operations import annotate
 from limpet.operations.retention import GroupDecision, Policy, RemovalResult, decide_groups, protected_at
 from limpet.operations.retention import remove_snapshots as run_removal
