@@ -81,7 +81,11 @@ DEPRECATED: Sequence[tuple[str, str, Note]] = (
     ("prune", "--repack-small", Note(Handling.SAME, "warns: small packs are repacked anyway")),
     ("snapshots", "--last", Note(Handling.SAME, "warns: use `--latest 1`")),
     *(
-        (command, f"--{flag}=x", Note(Handling.SAME, "the forerunner of `--from-repo` and its kin; in `copy` it names the target"))
+        (
+            command,
+            f"--{flag}=x",
+            Note(Handling.SAME, "the forerunner of `--from-repo` and its kin; in `copy` it names the target"),
+        )
         for command in ("copy", "init")
         for flag in ("repo2", "repository-file2", "password-file2", "key-hint2", "password-command2")
     ),
