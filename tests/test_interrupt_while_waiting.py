@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from limpet.contracts.source import SourceRequest
 from limpet.format.kdf import KdfParameters
 from limpet.operations.backup.options import BackupOptions
 from limpet.operations.backup.run import backup
+from limpet.operations.retention import remove_snapshots
 from limpet.repository.repository import Repository
+from limpet.repository.snapshots import load_snapshots
 from limpet.storage.memory import MemoryBackend
 from limpet.storage.recording import Operation, RecordingBackend
 from limpet.storage.retry import RetryBackend
@@ -50,3 +53,24 @@ def test_ctrl_c_while_a_pack_is_tried_again(tmp_path: Path) -> None:
     assert recording.saved(FileKind.PACK)
     assert list(memory.list(FileKind.LOCK)) == []
     assert list(memory.list(FileKind.SNAPSHOT)) == []
+
+
+@pytest.mark.parametrize("operation", [Operation.LOAD, Operation.REMOVE])
+def test_ctrl_c_while_snapshots_are_tried_again(operation: Operation) -> None:
+    """Every command begins with the snapshots, and `forget` ends with them: none may hold the user for minutes."""
+    recording = RecordingBackend(MemoryBackend())
+    repository = Repository.create(RetryBackend(recording, first_pause_s=300), "password", kdf=CHEAP)
+    ids = [repository.save_unpacked(FileKind.SNAPSHOT, b"%d" % number) for number in range(100)]
+    work: dict[Operation, Callable[[], object]] = {
+        Operation.LOAD: lambda: load_snapshots(repository),
+        Operation.REMOVE: lambda: remove_snapshots(repository, ids),
+    }
+    with repository.lock(exclusive=True):
+        recording.fail_after(0, operations=[operation])
+        timer = threading.Timer(0.7, os.kill, (os.getpid(), signal.SIGINT))
+        timer.start()
+        started = time.monotonic()
+        with pytest.raises(KeyboardInterrupt):
+            work[operation]()
+    assert time.monotonic() - started < 5
+    assert recording.count(operation, FileKind.SNAPSHOT) < len(ids) / 2
