@@ -15,7 +15,8 @@ import pytest
 from limpet.cli.main import main
 from limpet.contracts.backend import FileKind, Handle
 from limpet.format.compression import Level
-from limpet.operations.prune import PruneOptions, UnusedLimit, prune
+from limpet.operations.prune import PruneOptions, UnusedLimit
+from limpet.operations.prune.run import prune
 from limpet.repository.repository import Repository, RepositorySettings
 from limpet.storage.recording import CrashError, RecordingBackend
 from limpet.testing.backups import PASSWORD, BackupScene

@@ -13,7 +13,8 @@ from limpet.errors import BackendError
 from limpet.format.pack import BlobKind
 from limpet.ids import StorageId
 from limpet.operations.check import CheckOptions, EveryPack, check
-from limpet.operations.prune import PruneOptions, UnusedLimit, prune
+from limpet.operations.prune import PruneOptions, UnusedLimit
+from limpet.operations.prune.run import prune
 from limpet.operations.walk import walk
 from limpet.repository.repository import Repository, RepositorySettings
 from limpet.repository.snapshots import load_snapshots

@@ -14,7 +14,8 @@ from limpet.format.snapshot import Snapshot, encode_snapshot
 from limpet.format.timestamps import Time
 from limpet.ids import BlobId, StorageId
 from limpet.operations.check import CheckOptions, EveryPack, check
-from limpet.operations.prune import PruneOptions, UnusedLimit, prune
+from limpet.operations.prune import PruneOptions, UnusedLimit
+from limpet.operations.prune.run import prune
 from limpet.repository.repository import Repository, RepositorySettings
 from limpet.storage.memory import MemoryBackend
 from limpet.storage.recording import WRITES, Operation, RecordingBackend

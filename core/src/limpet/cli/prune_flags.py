@@ -13,7 +13,7 @@ from limpet.cli.parameters import parse_size
 from limpet.cli.session import Session
 from limpet.errors import UsageError
 from limpet.ids import StorageId
-from limpet.operations.prune import PruneOptions, PruneResult, UnusedLimit, prune
+from limpet.operations.prune import PruneOptions, PruneResult, UnusedLimit
 from limpet.progress import Reporter
 from limpet.repository.repository import Repository
 
@@ -107,6 +107,8 @@ def run_prune(
     session: Session, repository: Repository, options: PruneOptions, ignored_snapshots: Collection[StorageId] = ()
 ) -> None:
     """Prune the locked repository and tell of it, in words or as a document."""
+    from limpet.operations.prune.run import prune  # noqa: PLC0415  # most runs of `forget` do without
+
     if repository.settings.cache_folder is None and not session.json:
         session.print(NO_CACHE_WARNING)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from limpet.errors import UsageError
 from limpet.ids import StorageId, parse_storage_id
 from limpet.operations.prune import PruneOptions, PruneResult
-from limpet.operations.prune import prune as run_prune
+from limpet.operations.prune.run import prune as run_prune
 from limpet.operations.repair.index import RepairedIndex
 from limpet.operations.repair.index import repair_index as run_repair_index
 from limpet.operations.repair.packs import RepairedPacks, write_copy

@@ -23,7 +23,7 @@ from limpet.cli.snapshot_output import (
 )
 from limpet.errors import BackendError, UsageError
 from limpet.ids import StorageId, short
-from limpet.operations.prune import PruneOptions, prune
+from limpet.operations.prune import PruneOptions
 from limpet.operations.retention import (
     GroupDecision,
     LastSnapshotError,
@@ -89,6 +89,8 @@ def _prune(session: Session, repository: Repository, options: PruneOptions, gone
     ignored = gone if options.dry_run else ()
     if session.json:
         # As restic 0.19: the output is one document, that of the groups, and programs read it as such.
+        from limpet.operations.prune.run import prune  # noqa: PLC0415  # most runs do without
+
         prune(repository, options, session.reporter, ignored_snapshots=ignored)
     else:
         run_prune(session, repository, options, ignored)

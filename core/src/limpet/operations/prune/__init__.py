@@ -1,7 +1,6 @@
-"""Removing data that no snapshot needs."""
+"""Removing data that no snapshot needs: `run.prune`, apart from what it is asked for, for it brings much with it."""
 
 from limpet.operations.prune.options import PruneOptions, UnusedLimit
 from limpet.operations.prune.result import PruneResult
-from limpet.operations.prune.run import prune
 
-__all__ = ["PruneOptions", "PruneResult", "UnusedLimit", "prune"]
+__all__ = ["PruneOptions", "PruneResult", "UnusedLimit"]
