@@ -51,7 +51,10 @@ NOTES: Mapping[tuple[str, str], Note] = {
     ("", "--cache-dir"): Note(Handling.SAME, "the cache is Limpet's own, `limpet` instead of `restic` in its path"),
     ("", "--limit-download"): Note(Handling.SAME, "a file that is read as a whole is paced with the next one"),
     ("", "--limit-upload"): Note(Handling.SAME, "a file is sent at full speed, and the next one waits"),
-    ("", "--option"): Note(Handling.EXTENDED, "for plugins of all kinds; one that no plugin has is an error"),
+    ("", "--option"): Note(
+        Handling.EXTENDED,
+        "for plugins of all kinds; one of a name that neither a plugin nor a backend of restic's has is an error",
+    ),
     ("", "--stuck-request-timeout"): Note(Handling.SAME, "a negative one is an error"),
     # -- commands
     ("backup", ""): Note(Handling.EXTENDED, "several sources in one snapshot: paths, commands, standard input"),

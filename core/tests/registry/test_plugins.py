@@ -157,6 +157,11 @@ def test_option_of_no_plugin(site: Site) -> None:
     assert "no plugin is called 'lokal'" in done.stderr
 
 
+def test_options_of_restics_backends_that_are_not_installed(site: Site) -> None:
+    """Scripts for restic set `-o s3.connections` and `-o rest.connections` alike; neither was ever an error."""
+    assert site.limpet("-o", "s3.connections=9,rest.connections=9", "-o", "rclone.program=x", "version").returncode == 0
+
+
 def test_an_error_while_opening_hides_the_secret(site: Site) -> None:
     """A plugin that breaks in its own code still has the user's password in its hands."""
     source = COMPLETE.replace("made = cls()", "raise KeyError(location)")

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from limpet.progress import Reporter
 
 HOOKS_VARIABLE = "LIMPET_HOOKS"
+RESTIC_BACKENDS = frozenset({"local", "sftp", "rest", "s3", "swift", "b2", "azure", "gs", "rclone"})
+"""Scripts for restic set the options of all of them, whichever they use: restic ignores those of the others."""
 
 
 def backend(scheme: str) -> type[Backend]:
@@ -106,16 +108,16 @@ def plugin_options(
 
 
 def parse_options(assignments: Sequence[str]) -> dict[str, str]:
-    """`-o` arguments by full name, each for a plugin that is installed.
+    """`-o` arguments by full name, each for a plugin that is installed or for a backend of restic's.
 
-    UsageError for a bad form and for a prefix that no plugin has: a typing mistake must not pass unseen.
+    UsageError for a bad form and for any other prefix: a typing mistake must not pass unseen.
     """
     given = parse_assignments(assignments)
     if given:
         known = {name for kind in PluginKind for name in names(kind)}
         for key in given:
             prefix = key.partition(".")[0]
-            if prefix not in known:
+            if prefix not in known | RESTIC_BACKENDS:
                 raise UsageError(
                     f"option {key!r}: no plugin is called {prefix!r} (installed: {', '.join(sorted(known))})"
                 )
