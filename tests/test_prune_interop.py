@@ -79,7 +79,7 @@ def _make(folder: Path, *, version: int = 2, duplicates: bool = False) -> Path:
     if duplicates:
         dying = RecordingBackend(local)
         repository = Repository.open(dying, PASSWORD, settings=RepositorySettings(pack_size_bytes=PACK_BYTES))
-        dying.stop_after(7)
+        dying.stop_after(4)
         with pytest.raises(CrashError):
             prune(repository, PruneOptions(max_unused=UnusedLimit(size_bytes=0)))
     return root
@@ -160,7 +160,6 @@ def test_the_blobs_are_restics(  # noqa: PLR0917  # fixtures and parameters
         blobs = [restic_new.run("list", "blobs", repo=one, password=PASSWORD).stdout for one in (ours, theirs)]
         first, second = (sorted(one.splitlines()) for one in blobs)
         assert first == second
-        assert len(set(first)) == len(first)
 
 
 def test_an_interrupted_prune_is_finished(
