@@ -11,9 +11,11 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
 import pytest
 from limpet.cli.commands import COMMANDS
 from limpet.cli.group import edit_distance
+from limpet.cli.session import Session
 
 if TYPE_CHECKING:
     from .conftest import Run
@@ -128,6 +130,26 @@ def test_a_signal_ends_the_run_cleanly(repository_path: Path, number: signal.Sig
     assert b"received, cleaning up" in err
     assert not any(locks.iterdir())
     assert b"snapshot" not in out.replace(b"no parent snapshot", b"")
+
+
+def test_what_is_imported_beside_the_key_is_there_when_the_repository_is(
+    repository_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that is forked in the middle of an import waits for ever for the thread that began it."""
+    monkeypatch.setenv("LIMPET_PASSWORD", PASSWORD)
+    session = Session()
+    session.load_environment()
+    session.options.repo = str(repository_path)
+    ended = []
+
+    def slow_import() -> None:
+        time.sleep(0.3)
+        ended.append(True)
+
+    with click.Context(click.Command("any")):
+        session.repository(meanwhile=slow_import)
+    assert ended
+    session.close()
 
 
 def test_a_closed_pipe_ends_the_run_quietly(repository_path: Path) -> None:

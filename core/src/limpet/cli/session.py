@@ -244,10 +244,12 @@ class Session:
         self.hooks()  # before anything is opened: one may have to mount the storage first
         backend = self.backend(options)
         _require_config(backend, registry.redact(location_of(options)))
-        # Turning the password into the key takes a third of a second and leaves the interpreter alone. What goes wrong
-        # with an import beside it goes wrong again where it is needed.
-        Thread(target=_import_the_rest, args=[meanwhile], name="limpet-import", daemon=True).start()
-        opened = self._open_key(backend, options, given, prompt)
+        # Python gives up imports of one package by two threads that wait for each other: what opens a key comes first.
+        import limpet.repository.keys  # noqa: F401, PLC0415
+
+        # Turning the password into the key takes a third of a second and leaves the interpreter alone.
+        with _importing(meanwhile):
+            opened = self._open_key(backend, options, given, prompt)
         from limpet.repository.repository import Repository  # noqa: PLC0415
 
         settings = self.settings(use_cache=use_cache)
@@ -306,12 +308,26 @@ class Session:
         self._say_on_terminal(f"repository {repository.config.id[:8]} opened (version {version}{extra})")
 
 
-def _import_the_rest(more: Callable[[], object] | None) -> None:
-    with suppress(Exception):
-        import limpet.repository.repository  # noqa: F401, PLC0415
+@contextmanager
+def _importing(more: Callable[[], object] | None) -> Iterator[None]:
+    """Beside what happens in the context the rest is imported; it is over with it, for workers may be forked then.
 
-        if more is not None:
-            more()
+    What goes wrong with an import goes wrong again where it is needed.
+    """
+
+    def work() -> None:
+        with suppress(Exception):
+            import limpet.repository.repository  # noqa: F401, PLC0415
+
+            if more is not None:
+                more()
+
+    thread = Thread(target=work, name="limpet-import", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
 
 
 def _require_config(backend: Backend, place: str) -> None:
