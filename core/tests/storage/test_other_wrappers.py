@@ -29,6 +29,7 @@ def test_dry_run_writes_nothing() -> None:
     assert backend.load(handle) == b"a snapshot"
     assert (backend.saved[FileKind.PACK].files, backend.saved[FileKind.PACK].size_bytes) == (2, 8)
     assert backend.removed[FileKind.SNAPSHOT] == 1
+    assert backend.sweep() == 0
 
 
 def test_recording_tells_the_exact_calls() -> None:
@@ -165,6 +166,21 @@ def test_guard_sees_every_write_first() -> None:
     with pytest.raises(LockedError, match="too old"):
         save_all(backend, FileKind.PACK, [b"after"])
     assert kinds == [FileKind.PACK]
+
+
+def test_confirm_asks_every_guard_now() -> None:
+    """Right before packs are removed the lock is looked up once more, whatever was found before."""
+    backend = FreezeBackend(MemoryBackend())
+    backend.confirm()
+    kinds: list[FileKind | None] = []
+    backend.add_guard(kinds.append)
+    backend.confirm()
+    assert kinds == [FileKind.INDEX]  # as before a write that others will rely on
+    assert backend.sweep() == 0
+    backend.stop("lost")
+    for forbidden in (backend.confirm, backend.sweep):
+        with pytest.raises(LockedError, match="lost"):
+            forbidden()
 
 
 def test_freeze_inside_retry_stops_a_write_that_is_tried_again() -> None:

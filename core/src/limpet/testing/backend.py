@@ -532,6 +532,15 @@ class BackendConformance:
 
     # -- the end
 
+    def test_sweep(self, backend: Backend) -> None:
+        """What broken-off saves have left may go, and nothing that was stored."""
+        backend.save(CONFIG_HANDLE, content_of(b"the config"))
+        handles = [handle for kind in LISTED_KINDS for handle in save_all(backend, kind, [b"one", b"two"])]
+        assert backend.sweep() >= 0
+        assert backend.sweep() == 0
+        assert all(backend.load(handle) in {b"one", b"two"} for handle in handles)
+        assert backend.load(CONFIG_HANDLE) == b"the config"
+
     def test_delete(self, backend: Backend) -> None:
         """Nothing of the repository is left, and a new one can be made in its place."""
         backend.save(CONFIG_HANDLE, content_of(b"the config"))

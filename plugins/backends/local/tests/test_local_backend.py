@@ -290,6 +290,27 @@ def test_interrupt_in_mid_save(backend: LocalBackend, monkeypatch: pytest.Monkey
     assert temporary_files(backend) == []
 
 
+def test_sweep_removes_what_killed_uploads_left(backend: LocalBackend) -> None:
+    """Each killed upload leaves a file that no listing shows: in years they fill the disk."""
+    (pack,) = save_all(backend, FileKind.PACK, [b"a pack"])
+    root = Path(backend.root)
+    ours, restics = f"{'0' * 64}-tmp-0123456789abcdef", f"{'1' * 64}-tmp-1234567890"
+    left = [f"data/00/{ours}", f"data/11/{restics}", f"index/{ours}", f"snapshots/{restics}", f"data/{restics}"]
+    kept = [f"locks/{ours}", f"keys/{ours}", "index/notes-tmp-1", "data/00/-tmp-", f"{ours}"]
+    for path in (*left, *kept):
+        (root / path).write_bytes(b"half")
+    assert backend.sweep() == len(left)
+    assert not any((root / path).exists() for path in left)
+    assert all((root / path).exists() for path in kept)
+    assert backend.load(pack) == b"a pack"
+
+
+def test_sweep_of_a_repository_that_is_gone(backend: LocalBackend) -> None:
+    """It is somebody else's error to tell."""
+    backend.delete()
+    assert backend.sweep() == 0
+
+
 def test_delete_leaves_what_it_does_not_own(backend: LocalBackend, tmp_path: Path) -> None:
     """A mistyped path must not cost somebody's photographs."""
     save_all(backend, FileKind.PACK, [b"a pack"])
