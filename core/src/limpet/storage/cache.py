@@ -21,6 +21,7 @@ from limpet.storage.wrapping import WrappingBackend
 CACHED_KINDS = frozenset({FileKind.INDEX, FileKind.SNAPSHOT, FileKind.PACK})
 TEMPORARY_PREFIX = "tmp-"
 STALE_TEMPORARY_S = 3600.0
+SMALL_BYTES = 128 * 1024
 
 
 class Cache:
@@ -116,7 +117,10 @@ class Cache:
         if self._verified.get(handle) == version:
             return True
         with open(descriptor, "rb", buffering=0, closefd=False) as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != handle.name:
+            # `file_digest` makes a buffer of 256 KiB each time: of 1,000 snapshots it was three quarters of the time.
+            is_small = status.st_size <= SMALL_BYTES
+            digest = hashlib.sha256(file.read()) if is_small else hashlib.file_digest(file, "sha256")
+            if digest.hexdigest() != handle.name:
                 return False
         self._verified[handle] = version
         return True
