@@ -35,8 +35,9 @@ class BlobSaver:
     """Stores blobs of one run. Tasks run in workers with a `Sealer`; trees are sealed by the calling thread.
 
     Made before any thread of the caller's, for it forks. With `source_key` the stored blobs that it opens are another
-    repository's. With `workers_seal_trees` tasks may be for trees as well, first those of one kind and after a flush
-    those of the other, and `save_tree` is not to be used. An index file is stored for every `index_blobs` blobs.
+    repository's. With `workers_seal_trees` tasks may be for trees as well, and `save_tree` is not to be used: tasks of
+    one kind first, those of the other after `finish_packs` (a single worker takes them as they come). An index file is
+    stored for every `index_blobs` blobs.
     """
 
     def __init__(
@@ -156,10 +157,14 @@ class BlobSaver:
 
     def flush(self) -> None:
         """Finish all packs and store them and their index. No task may be in work."""
+        self.finish_packs()
+        self._store.flush()
+
+    def finish_packs(self) -> None:
+        """Begin to store all packs, full or not. No task may be in work."""
         for pack in itertools.chain(*self._workers.on_each(_take), (self._trees.take(),)):
             if pack is not None:
                 self._store.save(pack)
-        self._store.flush()
 
     def close(self) -> None:
         """End workers and threads after a flush."""

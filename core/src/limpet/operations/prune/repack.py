@@ -42,7 +42,8 @@ def repack(repository: Repository, plan: PrunePlan, reporter: Reporter) -> None:
     try:
         for kind in (BlobKind.TREE, BlobKind.DATA):
             transfer.run(_ranges(plan, kind, pack_done), pack_done)
-            saver.flush()
+            saver.finish_packs()
+        saver.flush()
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt):
             repository.interrupt()
