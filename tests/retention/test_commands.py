@@ -173,6 +173,16 @@ def test_same_words(pair: Pair, line: str) -> None:
     assert pair.snapshots("by-limpet") == pair.snapshots("by-restic")
 
 
+@pytest.mark.parametrize("number", ["-1", "x", "", "1.5", "99999999999999999999", "unlimite"])
+def test_same_numbers_are_refused(pair: Pair, number: str) -> None:
+    """A digit too many must not become a policy that nobody meant."""
+    restic, ours = pair.both("forget", f"--keep-last={number}")
+    assert ours.exit_code == restic.exit_code == 1
+    reason = restic.err.partition("flag: ")[2].strip()
+    assert reason
+    assert reason in ours.err
+
+
 def test_pruning_adds_nothing_to_the_document(pair: Pair) -> None:
     """Programs read what `forget --prune --json` writes as one document."""
     restic, ours = pair.both("forget", "--host", "h1", "--keep-last", "1", "--prune", "--json")

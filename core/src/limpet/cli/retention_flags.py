@@ -15,6 +15,7 @@ from limpet.repository.snapshots import GroupBy
 Command = TypeVar("Command", bound=Callable[..., object])
 
 _NUMBER = re.compile("[+-]?[0-9]+")
+_INT64 = 1 << 63
 _COUNTS = {"last": "l", "hourly": "H", "daily": "d", "weekly": "w", "monthly": "m", "yearly": "y"}
 _WITHIN = "that are newer than duration (eg. 1y5m7d2h) relative to the latest snapshot"
 
@@ -29,9 +30,12 @@ class CountType(ParsedType):
             return UNLIMITED
         if not (text.isascii() and _NUMBER.fullmatch(text)):
             raise ValueError(f'strconv.ParseInt: parsing "{text}": invalid syntax')
-        if int(text) < 0:
+        count = int(text)
+        if not -_INT64 <= count < _INT64:
+            raise ValueError(f'strconv.ParseInt: parsing "{text}": value out of range')
+        if count < 0:
             raise ValueError("negative values not allowed, use 'unlimited' instead")
-        return int(text)
+        return count
 
 
 class GroupByType(ParsedType):
