@@ -35,8 +35,9 @@ def remove_files(
 
     def end_first() -> None:
         handle, future = running.popleft()
-        removed(handle, future.result())
-        progress.files_done += 1
+        error = future.result()
+        progress.files_done += error is None
+        removed(handle, error)
 
     reporter.begin(progress)
     try:
