@@ -31,6 +31,9 @@ typedef struct {
 
 /* Whether this processor has the instructions; nothing else here may be called without them. */
 int blob_cipher_is_supported(void);
+/* Whether a sealed message has the tag that OpenSSL gives it: what a compiler made wrong would open again here, and
+ * nowhere else. */
+int blob_cipher_works(void);
 void blob_cipher_init(BlobCipher *cipher, const uint8_t encrypt[AES_256_KEY], const uint8_t mac_k[AES_128_KEY],
                       const uint8_t mac_r[AES_BLOCK]);
 /* Encrypts, or decrypts, which is the same. `out` may be `data`, but not overlap it otherwise. */

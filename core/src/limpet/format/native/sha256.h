@@ -35,6 +35,8 @@ typedef struct {
 
 /* Whether this processor has the instructions; nothing else here may be called without them. */
 int sha256_is_supported(void);
+/* Whether two messages hash to what they should. */
+int sha256_works(void);
 void sha256_init(Sha256 *stream);
 /* Hashes the messages beside each other; sorts the jobs. */
 void sha256_all(Sha256Job *jobs, size_t count);

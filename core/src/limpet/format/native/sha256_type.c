@@ -230,7 +230,7 @@ static PyMethodDef all_methods[] = {
 };
 
 int add_sha256(PyObject *module) {
-    if (!sha256_is_supported()) {
+    if (!sha256_is_supported() || !sha256_works()) {
         return 0; /* hashlib serves: it has code for every processor */
     }
     return add_type(module, &stream_spec) < 0 ? -1 : PyModule_AddFunctions(module, all_methods);
