@@ -216,3 +216,88 @@ def test_sound_frame_of_other_data(monkeypatch: pytest.MonkeyPatch) -> None:
     unverified = make_sealer(make_plan(verify=False))
     unverified.store(TEXT)
     assert unverified.take() is not None
+
+
+def _into(sealer: Sealer, way: str, data: bytes) -> None:
+    """Have the blob put into the pack in one of the ways there are."""
+    if way == "backup":
+        sealer.store(data)
+    elif way == "copy, read anew":
+        sealer.store_again(data)
+    else:
+        stored = Compressor(Level.AUTO).compress(data)
+        sealer.reseal(Box(KEY).seal(stored), BlobId(sha256(data).digest()), len(data))
+
+
+@pytest.mark.parametrize("size", [100, 20_000, 20 * MIB])
+@pytest.mark.parametrize("kind", BlobKind)
+@pytest.mark.parametrize("way", ["backup", "copy, read anew"])
+def test_memory_that_flips_a_bit_after_sealing(way: str, kind: BlobKind, size: int) -> None:
+    """Broken memory must not reach the repository, for short blobs, long ones, and those that outgrow the buffer."""
+    plan = make_plan()
+    sealer = make_sealer(plan, kind)
+    numbers = random.Random(size)
+    _into(sealer, way, numbers.randbytes(size))  # outgrown or not, what follows is in the same memory
+    _into(sealer, way, TEXT)
+    place = sealer._places[-1]
+    sealer._view[place[1] + numbers.randrange(place[2])] ^= 1 << numbers.randrange(8)
+    for _ in range(2):
+        with pytest.raises(IntegrityError, match="nothing of it was uploaded"):
+            sealer.take()
+
+
+class Flipping(Box):
+    """Seals as in memory that has flipped a bit meanwhile, once it is told to."""
+
+    __slots__ = ("flips",)
+
+    def __init__(self, key: MasterKey) -> None:
+        super().__init__(key)
+        self.flips = False
+
+    def seal_into(self, plaintext: Buffer, out: memoryview) -> int:
+        """The bytes written, one of which is wrong."""
+        size = super().seal_into(plaintext, out)
+        out[size // 2] ^= self.flips
+        return size
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_memory_that_flips_a_bit_of_the_header(verify: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pack whose header is damaged works until its index is lost, and then nothing of it can be found any more."""
+    monkeypatch.setattr(sealing, "Box", Flipping)
+    plan = make_plan(verify=verify)
+    sealer = make_sealer(plan)
+    blob_id = sealer.store(TEXT)
+    assert isinstance(sealer._box, Flipping)
+    sealer._box.flips = True
+    with pytest.raises(IntegrityError, match="header of a pack was damaged"):
+        sealer.take()
+    sealer._box.flips = False
+    pack = sealer.take()
+    assert pack is not None
+    stored = stored_bytes(plan, pack)
+    assert sha256(stored).digest() == pack.pack_id
+    assert opened(stored) == {blob_id: TEXT}
+
+
+def test_memory_that_flips_a_bit_while_a_blob_is_sealed_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """copy and prune remove the only sound copy afterwards: what they write has to be read again first."""
+    monkeypatch.setattr(sealing, "Box", Flipping)
+    sealer = make_sealer(make_plan())
+    assert isinstance(sealer._box, Flipping)
+    sealer._box.flips = True
+    with pytest.raises(IntegrityError, match="nothing of it was uploaded"):
+        _into(sealer, "copy", TEXT)
+    assert sealer.take() is None
+
+
+def test_no_pack_of_nothing_but_damaged_blobs() -> None:
+    """An empty pack is no pack to restic, and a buffer that is kept for one is missed by others: they would wait."""
+    plan = make_plan()
+    sealed = Box(KEY).seal(Compressor(Level.AUTO).compress(TEXT))  # a sound seal of what the id does not name
+    for _ in range(5):
+        sealer = make_sealer(plan)
+        assert not sealer.reseal(sealed, BlobId(bytes(32)), len(TEXT))
+        assert sealer.take() is None
+    assert {plan.free_packs.get() for _ in range(2)} == {0, 1}

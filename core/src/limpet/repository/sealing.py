@@ -195,13 +195,12 @@ class Sealer:
         """The open pack, finished, however small; None if nothing is in it."""
         if self._buffer is None:
             return None
+        if not self._places:  # all that was to be sealed anew was damaged
+            self._free_buffer()
+            self._buffer, self._view = None, memoryview(b"")
+            return None
         self._verify_added()
-        blobs = [PackedBlob(self._kind, *place) for place in self._places]
-        header = self._box.seal(encode_header(blobs))
-        end = self._position + len(header)
-        self._view[self._position : end] = header
-        self._view[end : end + TRAILER_SIZE] = encode_trailer(len(header))
-        length = end + TRAILER_SIZE
+        length = self._append_header()
         self._hash.update(self._view[self._hashed_end : length])
         finished = FinishedPack(self._buffer, length, StorageId(self._hash.digest()), self._kind, self._places)
         self._buffer, self._view, self._position, self._places = None, memoryview(b""), 0, []
@@ -247,9 +246,32 @@ class Sealer:
         """Move the open pack into memory of its own: the tree of a huge folder is one blob, whatever its size."""
         grown = bytearray(size_bytes)
         grown[: self._position] = self._view[: self._position]
+        self._free_buffer()
+        self._buffer, self._view = grown, memoryview(grown)
+
+    def _free_buffer(self) -> None:
         if isinstance(self._buffer, int):
             self._plan.free_packs.put(self._buffer)
-        self._buffer, self._view = grown, memoryview(grown)
+
+    def _append_header(self) -> int:
+        """Write header and trailer behind the blobs; the length of the whole pack.
+
+        The header is always opened again: it is small, and without it a lost index cannot be made anew.
+        """
+        blobs = [PackedBlob(self._kind, *place) for place in self._places]
+        end = self._position + self._box.seal_into(encode_header(blobs), self._view[self._position :])
+        sealed = self._view[self._position : end]
+        try:
+            is_sound = self._opener.box.open(sealed) == encode_header(blobs)
+        except IntegrityError:
+            is_sound = False
+        if not is_sound:
+            raise IntegrityError(
+                "the header of a pack was damaged while it was encrypted, and nothing of the pack was uploaded. "
+                "Test this machine's memory and processor."
+            )
+        self._view[end : end + TRAILER_SIZE] = encode_trailer(len(sealed))
+        return end + TRAILER_SIZE
 
     def _verify_added(self) -> None:
         """Verify what was added since the last time."""
