@@ -8,9 +8,12 @@ from pathlib import Path
 import pytest
 from limpet import migrate, recover
 from limpet.contracts.backend import CONFIG_HANDLE, BackendProperties, Content, FileKind, Handle
-from limpet.errors import BackendError, RepositoryError, UsageError
+from limpet.errors import BackendError, IntegrityError, RepositoryError, UsageError
+from limpet.format import Buffer
+from limpet.format.crypto import Box
 from limpet.ids import BlobId
 from limpet.operations.check import CheckOptions, EveryPack, check
+from limpet.operations.migrate import UpgradeToVersion2
 from limpet.operations.origin import Origin
 from limpet.operations.recover import save_roots
 from limpet.operations.walk import walk
@@ -85,6 +88,16 @@ class NoReplace(MemoryBackend):
         self.properties = BackendProperties(atomic_replace=False)
 
 
+class _Flipping(Box):
+    """Seals as in memory that flips a bit."""
+
+    def seal_into(self, plaintext: Buffer, out: memoryview) -> int:
+        """The bytes written, one of which is wrong."""
+        size = super().seal_into(plaintext, out)
+        out[size // 2] ^= 1
+        return size
+
+
 @pytest.fixture(params=[MemoryBackend, NoReplace])
 def old(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RecordingBackend:
     """A repository of version 1 on both kinds of storage."""
@@ -116,6 +129,19 @@ def test_a_config_that_cannot_be_stored_is_put_back(old: RecordingBackend, tmp_p
     with pytest.raises(RepositoryError, match="re-uploaded old config was successful"):
         migrate(repository)
     assert Repository.open(old, PASSWORD).config.version == 1
+
+
+def test_a_config_that_is_sealed_wrong_is_not_stored(
+    old: RecordingBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bit that memory flips on the way would lock everybody out, for good once the copy is removed."""
+    repository = Repository.open(old, PASSWORD)
+    original = old.load(CONFIG_HANDLE)
+    monkeypatch.setattr(repository.opener(), "box", _Flipping(repository.key))
+    with pytest.raises(IntegrityError, match="does not match its authentication tag"):
+        UpgradeToVersion2().apply(repository)
+    assert old.load(CONFIG_HANDLE) == original
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_config_that_is_lost_can_be_put_back_by_hand(old: RecordingBackend, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from typing import Protocol
 
 from limpet.contracts.backend import CONFIG_HANDLE, Content
 from limpet.errors import LimpetError, MissingFileError, RepositoryError
-from limpet.format.config import encode_config
 from limpet.repository.repository import Repository
 
 
@@ -58,10 +57,10 @@ class UpgradeToVersion2:
         """
         if (version := repository.config.version) != 1:
             raise RepositoryError(f"repository has version {version}, only upgrades from version 1 are supported")
+        new = repository.seal_config(replace(repository.config, version=2))
         old = repository.backend.load(CONFIG_HANDLE)
         copy = Path(mkdtemp(prefix="limpet-upgrade-")) / "config"
         copy.write_bytes(old)
-        new = repository.opener().box.seal(encode_config(replace(repository.config, version=2)))
         try:
             _replace_config(repository, new)
         except LimpetError as error:
@@ -83,6 +82,7 @@ def find_migration(name: str) -> Migration | None:
 
 
 def _replace_config(repository: Repository, sealed: bytes) -> None:
+    repository.confirm_lock()
     if not repository.backend.properties.atomic_replace:
         repository.backend.remove(CONFIG_HANDLE)
     repository.backend.save(CONFIG_HANDLE, Content(memoryview(sealed), sha256(sealed).digest()))

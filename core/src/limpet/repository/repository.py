@@ -348,8 +348,18 @@ class Repository:
             opener = self._local.opener = BlobOpener(self.key)
         return opener
 
+    def seal_config(self, config: Config) -> bytes:
+        """A config as it is stored, which has been opened again: with a damaged one nobody could open the repository.
+
+        IntegrityError if what comes out is not what went in.
+        """
+        sealed = self.opener().box.seal(encode_config(config))
+        if decode_config(BlobOpener(self.key).box.open(sealed)) != config:
+            raise IntegrityError("config: sealed bytes do not open to what was written; is memory damaged?")
+        return sealed
+
     def _save_config(self) -> None:
-        sealed = self.opener().box.seal(encode_config(self.config))
+        sealed = self.seal_config(self.config)
         self.backend.save(CONFIG_HANDLE, Content(memoryview(sealed), sha256(sealed).digest()))
 
 
