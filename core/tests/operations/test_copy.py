@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import Future
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +18,7 @@ from limpet.errors import BackendError, IntegrityError
 from limpet.format.compression import Level
 from limpet.format.pack import BlobKind
 from limpet.format.snapshot import encode_snapshot
-from limpet.ids import BlobId
+from limpet.ids import BlobId, parse_storage_id
 from limpet.operations.check import CheckOptions, EveryPack, check
 from limpet.operations.copy import CopiedBefore
 from limpet.operations.copy.needs import JOIN_GAP_BYTES, Needs
@@ -224,6 +226,35 @@ def test_a_damaged_blob_is_taken_from_its_other_place(scene: BackupScene) -> Non
     destination = new_repository()
     assert len(copy(scene.open(), destination)) == 2
     assert problems(destination.backend) == []
+
+
+def test_an_error_while_a_blob_is_fetched_again_ends_the_copy(
+    scene: BackupScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No error that nobody thought of, such as a lack of memory, may leave the copy waiting for ever."""
+    source = scene.open()
+    for info in scene.backend.list(FileKind.PACK):
+        damaged = bytearray(scene.backend.load(Handle(FileKind.PACK, info.name)))
+        if any(blob.kind is BlobKind.DATA for blob in source.index.pack_blobs(parse_storage_id(info.name))):
+            damaged[20] ^= 1
+            scene.backend.remove(Handle(FileKind.PACK, info.name))
+            scene.backend.save(Handle(FileKind.PACK, info.name), Content(memoryview(damaged), sha256(damaged).digest()))
+
+    def without_memory(*_: object) -> bytes:
+        raise MemoryError
+
+    monkeypatch.setattr(source, "load_blob", without_memory)
+    ended: Future[object] = Future()
+
+    def run() -> None:
+        try:
+            ended.set_result(copy(source, new_repository()))
+        except BaseException as error:
+            ended.set_exception(error)
+
+    Thread(target=run, daemon=True).start()
+    with pytest.raises(MemoryError):
+        ended.result(timeout=20)
 
 
 def test_missing_data_is_an_error(scene: BackupScene) -> None:

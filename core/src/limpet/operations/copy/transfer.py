@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from limpet.contracts.backend import FileKind, Handle
-from limpet.errors import BackendError, LimpetError
+from limpet.errors import BackendError
 from limpet.format.chunker import MAX_SIZE
 from limpet.format.pack import BlobKind
 from limpet.ids import BlobId
@@ -107,7 +107,7 @@ class Transfer:
         try:
             for *_, blob_id in needed.blobs:
                 self._seal(needed.kind, self._source.load_blob(needed.kind, BlobId(blob_id)))
-        except LimpetError as error:
+        except BaseException as error:  # for the thread that waits for us
             self._ended(window, error)
             return
         pack_done()
