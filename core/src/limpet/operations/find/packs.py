@@ -9,7 +9,7 @@ from limpet.errors import BackendError, IntegrityError, RepositoryError
 from limpet.format.pack import BlobKind
 from limpet.ids import SHORT_HEX, StorageId, parse_storage_id
 from limpet.operations.find.objects import ObjectIds
-from limpet.repository.pack_headers import load_pack_header
+from limpet.repository.pack_header import load_pack_header
 from limpet.repository.repository import Repository
 
 
