@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from limpet.cli.exits import EXIT_FAILED, CommandExit
 from limpet.cli.session import Session
 from limpet.errors import IntegrityError, LimpetError
-from limpet.repository.repository import Repository
 from limpet.repository.snapshots import NO_FILTER, SnapshotFilter, StoredSnapshot, select_snapshots
+
+if TYPE_CHECKING:
+    from limpet.repository.repository import Repository
 
 
 class ChosenSnapshots:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from limpet.cli.json_output import encode_json
 from limpet.cli.lines import LineWriter
@@ -15,8 +15,10 @@ from limpet.format.pack import BlobKind
 from limpet.format.timestamps import format_time
 from limpet.ids import BlobId, is_hex_id, short
 from limpet.operations.find import FoundObject, Match, ObjectIds, Version
-from limpet.repository.repository import Repository
 from limpet.repository.snapshots import StoredSnapshot
+
+if TYPE_CHECKING:
+    from limpet.repository.repository import Repository
 
 
 class FindOutput(Protocol):

@@ -9,6 +9,7 @@ import click
 
 if TYPE_CHECKING:
     from limpet.operations.retention import Span
+    from limpet.repository.snapshots import GroupBy
 
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "μs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 _DURATION = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+")
@@ -91,7 +92,19 @@ class SpanType(ParsedType):
         return parse_span(text)
 
 
+class GroupByType(ParsedType):
+    """`host`, `paths` and `tags`, separated by commas."""
+
+    name = "group"
+
+    def _convert(self, text: str) -> GroupBy:
+        from limpet.repository.snapshots import GroupBy  # noqa: PLC0415  # as above
+
+        return GroupBy.parse(text)
+
+
 DURATION = DurationType()
 SIZE = SizeType()
 SPAN = SpanType()
+GROUP_BY = GroupByType()
 TAG_LIST = TagListType()

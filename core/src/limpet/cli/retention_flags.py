@@ -10,7 +10,6 @@ import click
 
 from limpet.cli.parameters import SPAN, TAG_LIST, ParsedType
 from limpet.operations.retention import UNLIMITED, Policy, Span
-from limpet.repository.snapshots import GroupBy
 
 Command = TypeVar("Command", bound=Callable[..., object])
 
@@ -38,17 +37,7 @@ class CountType(ParsedType):
         return count
 
 
-class GroupByType(ParsedType):
-    """`host`, `paths` and `tags`, separated by commas."""
-
-    name = "group"
-
-    def _convert(self, text: str) -> GroupBy:
-        return GroupBy.parse(text)
-
-
 COUNT = CountType()
-GROUP_BY = GroupByType()
 
 
 def policy_options(command: Command) -> Command:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from limpet.errors import IntegrityError
-from limpet.format import Buffer, _cipher_py, native
+from limpet.format import Buffer, native
 
 IV_SIZE = 16
 TAG_SIZE = 16
@@ -56,6 +56,8 @@ class Box:
     __slots__ = ("_long", "_short")
 
     def __init__(self, key: MasterKey) -> None:
+        from limpet.format import _cipher_py  # noqa: PLC0415  # 10 ms, which pass beside scrypt if it is not before
+
         parts = key.encrypt, key.mac_k, key.mac_r
         self._short = native.BlobCipher(*parts)
         self._long = _cipher_py.BlobCipher(*parts)

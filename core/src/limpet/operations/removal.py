@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Collection
 from concurrent.futures import Future
+from typing import TYPE_CHECKING
 
 from limpet.contracts.backend import FileKind, Handle
 from limpet.errors import BackendError, MissingFileError
 from limpet.progress import Progress, Reporter
-from limpet.repository.repository import Repository
 from limpet.repository.threads import storage_threads
+
+if TYPE_CHECKING:
+    from limpet.repository.repository import Repository
 
 Removed = Callable[[Handle, BackendError | None], None]
 """Told of each file that is removed, or why it could not be."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from limpet.errors import LimpetError, RepositoryError
 from limpet.format.fields import Fields
 from limpet.format.node import Node, decode_node, raw_name, subtree_of
 from limpet.ids import BlobId
-from limpet.repository.repository import Repository
+
+if TYPE_CHECKING:
+    from limpet.repository.repository import Repository
 
 OnTreeError = Callable[[bytes, LimpetError], None]
 """Told of a folder whose tree cannot be read, and why; the walk goes on beside it."""

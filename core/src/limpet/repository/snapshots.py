@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import TYPE_CHECKING
 
 from limpet.contracts.backend import FileKind
 from limpet.errors import IntegrityError, LimpetError, MissingFileError, NotFoundError, UsageError
@@ -14,8 +15,10 @@ from limpet.format.node import NodeType
 from limpet.format.snapshot import Snapshot, decode_snapshot
 from limpet.ids import BlobId, StorageId, parse_storage_id, short
 from limpet.repository.prefixes import find_file
-from limpet.repository.repository import Repository
 from limpet.repository.threads import storage_threads
+
+if TYPE_CHECKING:
+    from limpet.repository.repository import Repository
 
 OnError = Callable[[str, LimpetError], None]
 """Told what could not be read, and why; the others are still delivered."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,8 +14,10 @@ from limpet.errors import LimpetError, NotFoundError, RepositoryError, UsageErro
 from limpet.format.gojson import json_string
 from limpet.ids import short
 from limpet.operations.diff import Change, DiffCounts, DiffResult, UnknownBlobError, diff
-from limpet.repository.repository import Repository
 from limpet.repository.snapshots import StoredSnapshot, find_snapshot, tree_of
+
+if TYPE_CHECKING:
+    from limpet.repository.repository import Repository
 
 ARGUMENTS = 2
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,8 +16,10 @@ from limpet.cli.session import Session, pass_session
 from limpet.errors import LimpetError, UsageError
 from limpet.ids import BlobId
 from limpet.operations.find import FindQuery, ObjectIds, blobs_of_packs, find, find_objects, group_versions
-from limpet.repository.repository import Repository
 from limpet.repository.snapshots import StoredSnapshot, select_snapshots
+
+if TYPE_CHECKING:
+    from limpet.repository.repository import Repository
 
 
 @click.command("find")

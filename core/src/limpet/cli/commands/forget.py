@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from limpet.cli.chosen_snapshots import ChosenSnapshots
 from limpet.cli.exits import EXIT_FAILED, EXIT_INCOMPLETE, CommandExit
+from limpet.cli.parameters import GROUP_BY
 from limpet.cli.prune_flags import prune_flags, run_prune, take_prune_options
-from limpet.cli.retention_flags import GROUP_BY, policy_of, policy_options
+from limpet.cli.retention_flags import policy_of, policy_options
 from limpet.cli.selectors import snapshot_filter, snapshot_filter_options
 from limpet.cli.session import Session, pass_session
 from limpet.cli.snapshot_output import (
@@ -32,8 +33,10 @@ from limpet.operations.retention import (
     protected_at,
     remove_snapshots,
 )
-from limpet.repository.repository import Repository
 from limpet.repository.snapshots import GroupBy, SnapshotFilter, StoredSnapshot
+
+if TYPE_CHECKING:
+    from limpet.repository.repository import Repository
 
 
 @click.command("forget")

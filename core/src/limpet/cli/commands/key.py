@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -15,7 +15,9 @@ from limpet.cli.times import format_local
 from limpet.errors import LimpetError, RepositoryError, UsageError
 from limpet.ids import StorageId, short
 from limpet.repository.keys import create_key, find_key, key_ids, load_key, open_key, remove_key
-from limpet.repository.repository import Repository
+
+if TYPE_CHECKING:
+    from limpet.repository.repository import Repository
 
 Command = TypeVar("Command", bound=Callable[..., object])
 

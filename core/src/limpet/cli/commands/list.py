@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,8 +11,10 @@ from limpet.cli.session import Session, pass_session
 from limpet.contracts.backend import FileKind
 from limpet.errors import LimpetError, UsageError
 from limpet.operations.used_blobs import find_used_blobs
-from limpet.repository.repository import Repository
 from limpet.repository.snapshots import find_snapshot, tree_of
+
+if TYPE_CHECKING:
+    from limpet.repository.repository import Repository
 
 FILE_KINDS = {
     "packs": FileKind.PACK,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,8 +16,10 @@ from limpet.cli.session import Session, pass_session
 from limpet.errors import UsageError
 from limpet.ids import BlobId
 from limpet.operations.walk import walk_fields
-from limpet.repository.repository import Repository
 from limpet.repository.snapshots import StoredSnapshot, find_snapshot, tree_of
+
+if TYPE_CHECKING:
+    from limpet.repository.repository import Repository
 
 
 @click.command("ls")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from limpet.cli.chosen_snapshots import ChosenSnapshots
-from limpet.cli.retention_flags import GROUP_BY
+from limpet.cli.parameters import GROUP_BY
 from limpet.cli.selectors import snapshot_filter, snapshot_filter_options
 from limpet.cli.session import Session, pass_session
 from limpet.cli.snapshot_output import (

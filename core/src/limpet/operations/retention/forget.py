@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from limpet.contracts.backend import FileKind, Handle
 from limpet.errors import BackendError, RepositoryError, UsageError
@@ -14,8 +15,10 @@ from limpet.operations.removal import remove_files
 from limpet.operations.retention.decide import Decision, Kept, apply_policy
 from limpet.operations.retention.policy import Policy
 from limpet.progress import Reporter, SilentReporter
-from limpet.repository.repository import Repository
 from limpet.repository.snapshots import GroupBy, SnapshotGroup, StoredSnapshot, group_snapshots
+
+if TYPE_CHECKING:
+    from limpet.repository.repository import Repository
 
 PER_HOST_AND_PATHS = GroupBy(host=True, paths=True)
 
