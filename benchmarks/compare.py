@@ -59,7 +59,9 @@ def main() -> int:
             tool.folder.mkdir()
         wanted = [name for name in DATA_SETS if not arguments.only or name in arguments.only.split(",")]
         chosen = [job for job in jobs(build(arguments.data, wanted)) if re.search(arguments.jobs, job.name)]
-        lines = list(_table(chosen, tools, dict(os.environ), arguments.rounds))
+        # PYTHONUNBUFFERED and its kin change what is measured, and are set where programs are tested.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        lines = list(_table(chosen, tools, environment, arguments.rounds))
     table = "\n".join([*_heading(binaries), *lines])
     print(table)
     if arguments.write:
