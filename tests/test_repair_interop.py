@@ -432,3 +432,30 @@ def test_old_name(limpet: Limpet, tmp_path: Path) -> None:
     assert ended.exit_code == 0
     assert "deprecated" in ended.err
     assert limpet("check", "--read-data", repository=one.root).exit_code == 0
+
+
+def test_a_damaged_snapshot_file(restic_new: Restic, limpet: Limpet, tmp_path: Path) -> None:
+    """Advice that does not help is worse than none: as with restic, no command removes what it cannot read."""
+    Damaged(tmp_path / "ours")
+    ours = tmp_path / "ours"
+    name = _add_damaged_snapshot(ours)
+    shutil.copytree(ours, tmp_path / "theirs")
+    arguments = ("repair", "snapshots", "--forget", name)
+    expected = restic_new.run(*arguments, repo=tmp_path / "theirs", password=PASSWORD, check=False)
+    assert b"Ignoring" in expected.stdout + expected.stderr
+    assert "Ignoring" in limpet(*arguments, repository=ours).err
+    for repository in (ours, tmp_path / "theirs"):
+        assert (repository / "snapshots" / name).exists()
+    checked = limpet("check", repository=ours)
+    assert checked.exit_code == 1
+    assert f"by hand, for no command does, and `prune` refuses to run:\n\nsnapshots/{name}\n" in checked.err
+    assert "repair snapshots" not in checked.err
+    (ours / "snapshots" / name).unlink()
+    assert limpet("check", repository=ours).exit_code == 0
+
+
+def _add_damaged_snapshot(repository: Path) -> str:
+    """The name of a new snapshot file that does not have the bytes that its name says."""
+    name = 64 * "5"
+    (repository / "snapshots" / name).write_bytes(b"damaged")
+    return name

@@ -38,11 +38,6 @@ class ReplacementOutput:
         else:
             self._replaced(stored, replacement.new)
 
-    def removed_unreadable(self, name: str) -> None:
-        """A snapshot file that cannot be read was asked to be removed."""
-        self._changed += 1
-        self._note(f"{'would remove' if self._dry_run else 'removed'} unreadable snapshot {name}")
-
     def finish(self) -> None:
         """How many there were."""
         self._note("")

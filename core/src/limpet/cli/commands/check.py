@@ -172,10 +172,11 @@ def _advice(result: CheckResult) -> list[str]:
             "\nThe repository contains damaged pack files. Keep a copy of the repository, then run:\n\n"
             f"restic repair packs {packs}\nrestic repair snapshots --forget\n"
         )
-    if snapshots := " ".join(result.broken_snapshots):
+    if snapshots := "\n".join(f"snapshots/{name}" for name in result.broken_snapshots):
+        # No command removes what it cannot read, nor does restic's: it may be sound on another machine.
         advice.append(
-            "\nThe repository contains damaged snapshot files. They are lost; to remove them run:\n\n"
-            f"restic repair snapshots --forget {snapshots}\n"
+            "\nThe repository contains damaged snapshot files. Try again on another machine; if they are lost, remove "
+            f"these files from the storage by hand, for no command does, and `prune` refuses to run:\n\n{snapshots}\n"
         )
     if result.errors and not advice:
         advice.append("\nThe repository is damaged and must be repaired.\n")
