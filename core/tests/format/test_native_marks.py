@@ -130,6 +130,8 @@ def test_blobs_that_are_not_known(which: int) -> None:
         marks.mark(TREE, _id(1))
     unknown = ["", "xx", _id(2).hex(), _id(1).hex().upper()[:-1] + "F", None, "\ud800" * 64]
     assert marks.mark_listed(DATA, [_id(1).hex(), *unknown]) == unknown
+    with pytest.raises(TypeError):
+        marks.mark_listed(DATA, 3)  # type: ignore[arg-type]
     assert marks.is_marked(DATA, _id(1))
     assert not marks.is_marked(TREE, _id(1))
     assert marks.unmark(DATA, _id(1))

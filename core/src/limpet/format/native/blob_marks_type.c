@@ -95,8 +95,12 @@ static PyObject *marks_mark_listed(PyObject *self, PyObject *const *args, Py_ssi
     if (argument_count("mark_listed", count, 2) < 0 || unsigned_argument(args[0], "the kind", 1, &kind) < 0) {
         return NULL;
     }
+    if (!PyList_Check(args[1])) {
+        PyErr_Format(PyExc_TypeError, "ids must be a list, not %R", (PyObject *)Py_TYPE(args[1]));
+        return NULL;
+    }
     Py_ssize_t length = PyList_Size(args[1]);
-    PyObject *unknown = length < 0 ? NULL : PyList_New(0);
+    PyObject *unknown = PyList_New(0);
     for (Py_ssize_t i = 0; unknown != NULL && i < length; i++) {
         PyObject *text = PyList_GetItem(args[1], i);
         Py_ssize_t size = 0;
