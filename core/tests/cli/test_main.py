@@ -235,3 +235,23 @@ def test_an_interrupt_that_comes_as_another_error() -> None:
     """Python 3.11 makes an error of an interrupt while a class is made: scripts look for 130 all the same."""
     done = subprocess.run([sys.executable, "-c", WRAPPED], capture_output=True, check=False, timeout=20)
     assert (done.returncode, done.stderr) == (130, b"interrupted\n")
+
+
+LATE = """
+import os, signal, sys
+from limpet.cli import main
+
+class Last:
+    def __del__(self, kill=os.kill, process=os.getpid(), number=signal.SIGTERM):
+        kill(process, number)
+
+sys.last = Last()  # collected when Python takes its modules apart
+sys.argv = ["limpet", "version"]
+main.run()
+"""
+
+
+def test_signal_after_the_end() -> None:
+    """A scheduler that loses patience in the last millisecond must not see a failed backup."""
+    done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, check=False, timeout=20)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 from typing import NoReturn
@@ -13,7 +14,7 @@ from limpet.cli.group import CommandHelp, RootGroup, asks_for_json, prepare, unk
 from limpet.cli.json_output import encode_json
 from limpet.cli.screen import outlive_terminal
 from limpet.cli.session import Session
-from limpet.cli.signals import Interrupts
+from limpet.cli.signals import Interrupts, ignore_signals
 from limpet.errors import HookError, LimpetError
 
 COMPLETION_VARIABLE = "_LIMPET_COMPLETE"
@@ -181,6 +182,7 @@ def run() -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(exit_code)
+    atexit.register(ignore_signals)
     sys.exit(exit_code)
 
 

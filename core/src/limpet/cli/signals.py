@@ -78,3 +78,9 @@ class Interrupts:
         if not self._ended:
             self._received = 0
             os.kill(self._owner, self._last)
+
+
+def ignore_signals() -> None:
+    """All is done, and Python takes itself apart: a signal now would make a death of a success."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
