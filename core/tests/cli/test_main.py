@@ -237,7 +237,7 @@ def test_an_interrupt_that_comes_as_another_error() -> None:
     assert (done.returncode, done.stderr) == (130, b"interrupted\n")
 
 
-LATE = """
+AT_THE_VERY_END = """
 import os, signal, sys
 from limpet.cli import main
 
@@ -253,5 +253,5 @@ main.run()
 
 def test_signal_after_the_end() -> None:
     """A scheduler that loses patience in the last millisecond must not see a failed backup."""
-    done = subprocess.run([sys.executable, "-c", LATE], capture_output=True, check=False, timeout=20)
+    done = subprocess.run([sys.executable, "-c", AT_THE_VERY_END], capture_output=True, check=False, timeout=20)
     assert (done.returncode, done.stderr) == (0, b"")
