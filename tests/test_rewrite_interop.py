@@ -65,9 +65,11 @@ class Two:
 
     def run(self, *arguments: str) -> tuple[int, int]:
         """The exit codes of a command by each; restic's first."""
-        theirs, ours = self.paths
-        done = self.restic.run(*arguments, repo=theirs, password=PASSWORD, check=False)
-        return done.returncode, main(["--no-cache", "-r", str(ours), *arguments])
+        return self.restic_alone(*arguments), main(["--no-cache", "-r", str(self.paths[1]), *arguments])
+
+    def restic_alone(self, *arguments: str) -> int:
+        """The exit code of the command by restic."""
+        return self.restic.run(*arguments, repo=self.paths[0], password=PASSWORD, check=False).returncode
 
     def snapshots(self) -> list[list[dict[str, Any]]]:
         """The documents of all snapshots that each has."""
@@ -224,7 +226,9 @@ def test_recover(two: Two) -> None:
                 repository.remove_unpacked(FileKind.SNAPSHOT, stored.id)
 
     two.harm(forget)
-    assert two.run("recover") == (0, 0)
+    assert main(["--no-cache", "-r", str(two.paths[1]), "recover"]) == 0
+    # restic 0.19.1 takes the roots in random order, and refuses its own tree if they come in the wrong one.
+    assert any(two.restic_alone("recover") == 0 for _ in range(30))
     two.check()
     expected, found = (_newest_paths(path) for path in two.paths)
     assert found == expected

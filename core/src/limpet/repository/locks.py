@@ -215,14 +215,15 @@ class RepositoryLock:
     def _look_again(self) -> None:
         """The last look, in the lock's thread. Whatever goes wrong with it, nothing is written without it.
 
-        A lock that is released before has not been in anybody's way.
+        A lock that is released before, or meanwhile, has not been in anybody's way.
         """
         try:
             if not self._released.wait(self._timing.settle_s):
                 self._refuse_if_locked(self._released.wait)
         except Exception as error:
-            self._refusal = _refusal(error)
-            self._lost = str(self._refusal)
+            if not self._released.is_set():  # else it was our own lock that was seen on its way out
+                self._refusal = _refusal(error)
+                self._lost = str(self._refusal)
         finally:
             self._settled.set()
 

@@ -46,10 +46,10 @@ class PackStore:
         packs: SharedBuffers,
         free_packs: Mapping[BlobKind, FreePacks],
         *,
-        index_blobs: int = MAX_BLOBS,
+        index_blobs: int | None = None,
     ) -> None:
         self._repository = repository
-        self._index_blobs = index_blobs
+        self._index_blobs = index_blobs or MAX_BLOBS
         self._packs = packs
         self._free_packs = free_packs
         self._threads = ThreadPoolExecutor(max(1, repository.backend.properties.connections), "limpet-save")

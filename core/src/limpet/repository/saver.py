@@ -12,7 +12,6 @@ from multiprocessing import get_context
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from limpet.format.crypto import MasterKey
-from limpet.format.indexfile import MAX_BLOBS
 from limpet.format.native import ClaimTable
 from limpet.format.pack import BlobKind
 from limpet.ids import BlobId
@@ -49,7 +48,7 @@ class BlobSaver:
         source_key: MasterKey | None = None,
         worker_count: int | None = None,
         workers_seal_trees: bool = False,
-        index_blobs: int = MAX_BLOBS,
+        index_blobs: int | None = None,
     ) -> None:
         count = worker_count or usable_cpus()
         settings = repository.settings
