@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
 
 import pytest
 from limpet.errors import LimpetError
@@ -124,3 +128,72 @@ def test_waiting_for_a_buffer() -> None:
     threading.Timer(0.1, buffers.close).start()
     with pytest.raises(BuffersClosedError):
         buffers.acquire()
+
+
+def _within(seconds: float, work: Callable[[], object]) -> None:
+    """Do it in a thread, for it may never end; its error is raised here."""
+    ended: Future[object] = Future()
+
+    def run() -> None:
+        try:
+            ended.set_result(work())
+        except BaseException as error:
+            ended.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    ended.result(seconds)
+
+
+def process_id(_state: State) -> int:
+    """Of this worker."""
+    return os.getpid()
+
+
+def large_result(_state: State, killed_after_s: float) -> bytes:
+    """More than a pipe holds; the worker is killed while it is on its way."""
+    if not os.fork():  # a thread of its own would only come up between two writes
+        time.sleep(killed_after_s)
+        os.kill(os.getppid(), signal.SIGKILL)
+        os._exit(0)
+    return bytes(256 * MIB)
+
+
+@pytest.mark.skipif(not can_fork(), reason="threads are not killed")
+@pytest.mark.parametrize("count", [2, 4])
+def test_worker_killed_when_all_is_done(count: int) -> None:
+    """A run that has done its work would hang at its end: the dead one holds the lock of the queue of tasks."""
+    for victim in range(count):
+        workers = Workers(State, count)
+        os.kill(sorted(workers.on_each(process_id))[victim], signal.SIGKILL)
+        _within(20, workers.close)
+
+
+@pytest.mark.skipif(not can_fork(), reason="threads are not killed")
+def test_worker_killed_at_its_start() -> None:
+    """A worker that is killed before there is anything to do must end the others, or the program hangs at its end."""
+    parent = os.getpid()
+
+    def state() -> State:
+        if process.is_set():
+            os.kill(os.getpid(), signal.SIGKILL)
+        process.set()
+        assert os.getpid() != parent
+        return State()
+
+    process = multiprocessing.get_context("fork").Event()
+    with pytest.raises(LimpetError, match="worker process died"):
+        _within(20, lambda: Workers(state, 3).on_each(total))
+    deadline = time.monotonic() + 20
+    while multiprocessing.active_children() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not multiprocessing.active_children()
+
+
+@pytest.mark.skipif(not can_fork(), reason="threads are not killed")
+@pytest.mark.parametrize("killed_after_s", [0.05, 0.1, 0.2])
+def test_worker_killed_amid_its_result(killed_after_s: float) -> None:
+    """Half a result is in the pipe, and whoever reads it waits for the rest."""
+    workers = Workers(State, 2)
+    with pytest.raises(BrokenProcessPool):
+        _within(20, workers.submit(large_result, killed_after_s).result)
+    _within(20, workers.kill)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import gc
 import mmap
 import multiprocessing
+import multiprocessing.connection
 import os
 import signal
 import sys
@@ -19,8 +20,9 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
+from multiprocessing.process import BaseProcess
 from types import TracebackType
-from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
+from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar, cast
 
 from limpet.errors import LimpetError
 from limpet.repository.shield import HeldSignals
@@ -109,9 +111,21 @@ class Workers(Generic[S]):
         # executor with workers and no thread that ends them would hold the interpreter at its exit.
         try:
             with HeldSignals():
-                self._executor.submit(_nothing).result()
+                first = self._executor.submit(_nothing)
+                self._watch()
+                first.result()
         except BrokenExecutor as error:
             raise worker_died() from error
+
+    def _watch(self) -> None:
+        """See to it that the workers end together, for a worker that is killed may hold a queue's lock for ever.
+
+        The executor ends the others only where it notices before it is shut down, and by SIGTERM, which is the
+        parent's affair.
+        """
+        children = list((getattr(self._executor, "_processes", None) or {}).values())
+        if children:
+            threading.Thread(target=_end_together, args=(children,), name="limpet-watch", daemon=True).start()
 
     def submit(self, task: Callable[Concatenate[S, P], R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """`task(state, *args)` in some worker. The task is a module-level function, its arguments plain data."""
@@ -185,14 +199,27 @@ _worker = threading.local()
 def _start_process(make_state: Callable[[], object], barrier: _Barrier, parent_id: int) -> None:
     from limpet.format import native  # noqa: PLC0415 - heavy, and needed here only
 
-    # Ctrl-C reaches the whole process group; the parent decides what it means.
+    # Ctrl-C reaches the whole process group, and SIGTERM all of a service; the parent decides what they mean.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     native.die_with_parent()
     if os.getppid() != parent_id:
         os._exit(1)  # it was gone before it could be asked for
     native.keep_freed_memory()
     gc.freeze()
     _start_worker(make_state, barrier)
+
+
+def _end_together(children: Sequence[BaseProcess]) -> None:
+    """Return when all have ended; once one has not done so by itself, the others are killed."""
+    left = {child.sentinel: child for child in children}
+    while left:
+        for sentinel in multiprocessing.connection.wait(list(left)):
+            child = left.pop(cast("int", sentinel))
+            child.join()
+            if child.exitcode != 0:
+                for other in left.values():
+                    other.kill()
 
 
 def _start_worker(make_state: Callable[[], object], barrier: _Barrier) -> None:
