@@ -94,6 +94,11 @@ def _last_line(ended: Ended) -> Any:
     return json.loads(ended.out.splitlines()[-1])
 
 
+def _fullest_group(ended: Ended) -> Any:
+    """The group from which most is removed: restic takes its groups in random order."""
+    return max(_first_line(ended), key=lambda group: len(group["remove"] or ()))
+
+
 def _first_line(ended: Ended) -> Any:
     return json.loads(ended.out.splitlines()[0])
 
@@ -144,10 +149,8 @@ READS = [
         "data_added",
         "restic-exporter",
     ),
-    Read(
-        "forget --keep-last 1 --json", lambda ended: _first_line(ended)[0], "keep remove reasons host paths", "resticpy"
-    ),
-    Read("forget --keep-last 1 --json --prune", lambda ended: _first_line(ended)[0], "keep remove", "backrest"),
+    Read("forget --keep-last 1 --json", _fullest_group, "keep remove reasons host paths", "resticpy"),
+    Read("forget --keep-last 1 --json --prune", _fullest_group, "keep remove", "backrest"),
     Read("ls {s0} --json", _first_line, "id time tree paths hostname struct_type", "backrest, restic-browser"),
     Read("ls {s0} --json", _last_line, "name type path uid gid mode mtime atime ctime", "backrest, restic-browser"),
     Read("cat config --json", _document, "version id chunker_polynomial", "backrest"),
