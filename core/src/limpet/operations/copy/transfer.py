@@ -22,7 +22,7 @@ from limpet.repository.workers import usable_cpus
 
 WINDOW_BYTES = MAX_SIZE + 64 * 1024
 """Room for the largest chunk, sealed."""
-READ_BYTES = 4 * 1024 * 1024
+READ_BYTES = 1024 * 1024
 """How much is read at once, unless a single blob is larger: what is not touched of a window costs no memory."""
 SPARE_WINDOWS = 1
 """Filled by the parent while every worker has one."""
