@@ -197,3 +197,21 @@ def test_worker_killed_amid_its_result(killed_after_s: float) -> None:
     with pytest.raises(BrokenProcessPool):
         _within(20, workers.submit(large_result, killed_after_s).result)
     _within(20, workers.kill)
+
+
+def long_result(_state: State) -> bytes:
+    """More than a pipe holds."""
+    return bytes(64 * MIB)
+
+
+@pytest.mark.skipif(not can_fork(), reason="threads are not killed")
+def test_given_up_amid_a_result() -> None:
+    """Ctrl-C while a result is on its way held the prompt back by the whole time that the end waits for its reader."""
+    for round_number in range(10):
+        workers = Workers(State, 2)
+        for _ in range(4):
+            workers.submit(long_result)
+        reader = getattr(workers._executor, "_executor_manager_thread")  # noqa: B009  # a detail of the library
+        time.sleep(0.02 * round_number)
+        workers.kill()
+        assert not reader.is_alive()

@@ -26,9 +26,9 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     session = Session()
     interrupts = Interrupts()
-    interrupts.install()
-    outlive_terminal()
     try:
+        interrupts.install()  # in here: the first signal may come with the next line
+        outlive_terminal()
         session.load_environment()
         if COMPLETION_VARIABLE in os.environ:
             return _complete(session, os.environ[COMPLETION_VARIABLE])

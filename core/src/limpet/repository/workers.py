@@ -152,6 +152,11 @@ class Workers(Generic[S]):
         manager = getattr(self._executor, "_executor_manager_thread", None)
         for child in list(children.values()):
             child.kill()
+        results = getattr(self._executor, "_result_queue", None)
+        if results is not None:
+            # A worker may have died in the middle of a result. Ours is now the last end of the pipe that the rest could
+            # come from: while it is open, the thread that reads results waits for that rest.
+            results._writer.close()
         tasks = getattr(self._executor, "_call_queue", None)
         if tasks is not None:
             # A large task may be on its way into a pipe that nobody will read: nobody waits for that either. Before
