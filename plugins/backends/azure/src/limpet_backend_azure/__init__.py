@@ -1,0 +1,1 @@
+"""Limpet backend: Azure Blob Storage."""

@@ -1,0 +1,1 @@
+"""Limpet backend: Google Cloud Storage."""

@@ -1,0 +1,1 @@
+"""Limpet backend: the object stores that Apache Libcloud reaches."""

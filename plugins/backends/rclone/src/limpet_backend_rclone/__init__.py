@@ -1,0 +1,1 @@
+"""Limpet backend: everything that rclone reaches."""

@@ -1,0 +1,1 @@
+"""Limpet backend: restic's REST server."""

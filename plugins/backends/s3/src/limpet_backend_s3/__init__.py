@@ -1,0 +1,1 @@
+"""Limpet backend: S3 and what speaks its protocol."""

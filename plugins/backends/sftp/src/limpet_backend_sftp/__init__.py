@@ -1,0 +1,1 @@
+"""Limpet backend: any server that ssh reaches."""

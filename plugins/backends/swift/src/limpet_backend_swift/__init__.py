@@ -1,0 +1,1 @@
+"""Limpet backend: OpenStack Swift."""
