@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check bench clean system-python system-test peers
+.PHONY: help demo test test-long check bench clean system-python system-test peers services
 
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -34,10 +34,10 @@ help:
 demo: $(VENV)/.limpet
 	@PATH="$(CURDIR)/.cache/peers/usr/bin:$(BIN):$$PATH" $(BIN)/python tests/demo.py
 
-test: system-test $(VENV)/.development peers
+test: system-test $(VENV)/.development peers services
 	@$(PYTEST) -m 'not long' $(ARGS) $(TESTS)
 
-test-long: system-test $(VENV)/.development peers
+test-long: system-test $(VENV)/.development peers services
 	@$(PYTEST) -m long $(ARGS) $(TESTS)
 
 # A target each, so that `make -k check` tells of all that is wrong.
@@ -76,6 +76,10 @@ system-test: system-python
 # The newest restic, the judge of the interop tests. Where it cannot be had they say so: skipped here, failed in CI.
 peers:
 	@tests/services/fetch_peers.sh .cache/peers || echo 'going on without it: tests that need restic 0.19 are skipped, or fail where LIMPET_REQUIRE_SERVICES=1'
+
+# The servers of the backend tests. What cannot be had is skipped here and fails in CI, as with the peers.
+services: system-test
+	@tests/services/fetch_services.sh .cache/services "$(PYTHON)" || echo 'going on without it: tests of that server are skipped, or fail where LIMPET_REQUIRE_SERVICES=1'
 
 # One environment, versions from constraints.txt, built in three steps; each is made again when what it comes from is newer.
 $(VENV)/.created: constraints.txt | system-python
