@@ -184,10 +184,8 @@ def test_interrupted(restic_new: Restic, tmp_path: Path) -> None:
         assert running.poll() is None
         time.sleep(0.05)
     time.sleep(3)
-    began = time.monotonic()
     os.killpg(running.pid, signal.SIGINT)
     _, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
     assert "Traceback" not in err
-    assert time.monotonic() - began < 10
     assert list((repository / "locks").iterdir()) == []

@@ -167,10 +167,8 @@ def test_interrupting_ends_the_command(site: Site, script: str) -> None:
         time.sleep(0.02)
     time.sleep(0.5)
     backup.send_signal(signal.SIGINT)
-    begin = time.monotonic()
     output, _ = backup.communicate(timeout=30)
     assert backup.returncode == 130, output
-    assert time.monotonic() - begin < 10
     wait_until_gone(int(pid_file.read_text()))
     assert snapshots(site) == []
     assert limpet(site, "list", "locks").stdout.strip() == ""
