@@ -24,5 +24,11 @@ fetch() {
     return 1
 }
 
+# OpenStack Swift with its S3 interface, and what it needs to take Keystone's tokens.
+fetch_swift() {
+    "$python" -m venv "$1" && "$1/bin/python" -m pip install --quiet swift==2.38.3 keystonemiddleware==13.0.1
+}
+
 failed=0
+fetch swift || failed=1
 [ "$failed" -eq 0 ]
