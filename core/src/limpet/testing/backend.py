@@ -24,6 +24,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import pytest
 
@@ -37,6 +38,8 @@ from limpet.contracts.backend import (
 )
 from limpet.errors import BackendError, LimpetError, MissingFileError
 from limpet.testing.declarations import check_declared_options, check_stated_contract
+
+T = TypeVar("T")
 
 LISTED_KINDS = tuple(kind for kind in FileKind if kind is not FileKind.CONFIG)
 MIB = 1 << 20
@@ -94,8 +97,13 @@ class BackendConformance:
     """Passwords and tokens the backend was opened with: they must show up nowhere."""
     large_size_bytes = 17 * MIB + 4321
     """Larger than a usual pack and than most chunk sizes, and no multiple of anything."""
-    listed_files = 250
+    largest_size_bytes = 128 * MIB
+    """The largest pack that a repository may be set to; one file of this size is saved, once."""
+    listed_files = 3001
     """How many files a listing is tried with; take more than one page of your service."""
+    names_are_checked = False
+    """Whether the store itself refuses a file whose SHA-256 is not its name: overwriting is tried with the config then,
+    which has no such name."""
 
     @pytest.fixture
     def backend(self) -> Iterator[Backend]:
@@ -112,6 +120,22 @@ class BackendConformance:
 
     def open_again(self, backend: Backend) -> Backend | None:
         """A second, independent instance on the same store; None where the store lives in the instance itself."""
+        return None
+
+    def open_with_wrong_credentials(self, backend: Backend) -> Backend | None:
+        """The same store with a password or key that is none of its own; None where there are no credentials."""
+        return None
+
+    def open_missing_store(self, backend: Backend) -> Backend | None:
+        """A bucket, container or folder that is not there, on the same server; None where there is no such thing."""
+        return None
+
+    def open_where_nothing_listens(self, backend: Backend) -> Backend | None:
+        """The same store on a port of 127.0.0.1 or localhost that nobody listens on; None without a network."""
+        return None
+
+    def open_read_only(self, backend: Backend) -> Backend | None:
+        """A way into the store of `backend` that may read and not write; None where there is no such thing."""
         return None
 
     # -- declarations
@@ -197,6 +221,16 @@ class BackendConformance:
         assert hashlib.sha256(backend.load(handle)).hexdigest() == handle.name
         assert backend.load(handle, len(data) - 99) == data[-99:]
 
+    def test_largest_file(self, backend: Backend) -> None:
+        """Packs may have up to 128 MiB: limits of a single upload, of parts and of 32-bit sizes show with these."""
+        data, handle = _large_content(self.largest_size_bytes)
+        backend.save(handle, Content(memoryview(data), bytes.fromhex(handle.name)))
+        end = bytes(data[-4321:])
+        del data
+        assert backend.stat(handle).size_bytes == self.largest_size_bytes
+        assert hashlib.sha256(backend.load(handle)).hexdigest() == handle.name
+        assert backend.load(handle, self.largest_size_bytes - len(end), len(end)) == end
+
     def test_content_can_be_any_view(self, backend: Backend) -> None:
         """Packs are saved out of a slice of a reused buffer, which must stay free to be reused afterwards."""
         buffer = bytearray(some_bytes(3 * MIB))
@@ -218,7 +252,7 @@ class BackendConformance:
 
     def test_save_over_existing(self, backend: Backend) -> None:
         """Replacing is one step or refused: never a moment, or a rest, of the old file."""
-        handle = handle_of(b"the name of both")
+        handle = self._handle_to_overwrite()
         old, new = some_bytes(70_000, seed=1), some_bytes(3_000, seed=2)
         backend.save(handle, content_of(old))
         if backend.properties.atomic_replace:
@@ -235,7 +269,7 @@ class BackendConformance:
         """A reader beside a replacing writer sees one version or the other, never a mixture or nothing."""
         if not backend.properties.atomic_replace:
             pytest.skip("does not replace")
-        handle = handle_of(b"replaced again and again")
+        handle = self._handle_to_overwrite()
         versions = [some_bytes(200_000, seed=1), some_bytes(150_000, seed=2)]
         backend.save(handle, content_of(versions[0]))
         done = threading.Event()
@@ -252,6 +286,30 @@ class BackendConformance:
             while not done.is_set():
                 assert backend.load(handle) in versions
             writer.result()
+
+    def test_two_writers_of_one_name(self, backend: Backend) -> None:
+        """Two that overwrite each other leave one of both files, whole: what a save that succeeded promised is there.
+
+        Where files are not replaced, exactly one of the two is told that it succeeded.
+        """
+        handle = self._handle_to_overwrite()
+        other = self.open_again(backend) or backend
+        try:
+            for round_number in range(8):
+                contents = [some_bytes(90_000 + 40_000 * n, seed=2 * round_number + n) for n in range(2)]
+                errors = _save_at_once([backend, other], handle, contents)
+                stored = backend.load(handle)
+                assert stored in [data for data, error in zip(contents, errors, strict=True) if error is None]
+                assert backend.stat(handle).size_bytes == len(stored)
+                assert other.load(handle) == stored
+                if backend.properties.atomic_replace:
+                    assert errors == [None, None]
+                else:
+                    assert errors.count(None) == 1
+                    backend.remove(handle)
+        finally:
+            if other is not backend:
+                other.close()
 
     # -- ranges
 
@@ -386,7 +444,7 @@ class BackendConformance:
     def test_list_all(self, backend: Backend) -> None:
         """A listing that stops after its first page loses snapshots, and prune then removes their data."""
         contents = [b"%d" % number for number in range(self.listed_files)]
-        with ThreadPoolExecutor(4) as pool:
+        with ThreadPoolExecutor(backend.properties.connections) as pool:
             list(pool.map(lambda data: backend.save(handle_of(data), content_of(data)), contents))
         listed = [(info.name, info.size_bytes) for info in backend.list(FileKind.PACK)]
         assert sorted(listed) == sorted((handle_of(data).name, len(data)) for data in contents)
@@ -410,16 +468,19 @@ class BackendConformance:
         """Other machines back up meanwhile: their files may show, ours must, each once, none half-written."""
         stable = {handle.name: 4 for handle in save_all(backend, FileKind.PACK, [b"%04d" % n for n in range(30)])}
         coming = {handle_of(data).name: data for data in (some_bytes(100_000, seed=n) for n in range(30))}
+        other = self.open_again(backend) or backend
         done = threading.Event()
 
         def write() -> None:
             try:
                 for data in coming.values():
-                    backend.save(handle_of(data), content_of(data))
+                    other.save(handle_of(data), content_of(data))
                 for name in list(coming)[::2]:
-                    backend.remove(Handle(FileKind.PACK, name))
+                    other.remove(Handle(FileKind.PACK, name))
             finally:
                 done.set()
+                if other is not backend:
+                    other.close()
 
         with ThreadPoolExecutor(1) as pool:
             writer = pool.submit(write)
@@ -466,11 +527,7 @@ class BackendConformance:
 
         def save() -> BackendError | None:
             start.wait()
-            try:
-                backend.save(handle, content_of(data))
-            except BackendError as error:
-                return error
-            return None
+            return _outcome(lambda: backend.save(handle, content_of(data)))[0]
 
         with ThreadPoolExecutor(6) as pool:
             results = [future.result() for future in [pool.submit(save) for _ in range(6)]]
@@ -491,6 +548,82 @@ class BackendConformance:
             assert list(backend.list(FileKind.LOCK)) == []
         finally:
             other.close()
+
+    # -- a store that refuses, and one that is not there
+
+    def test_wrong_credentials(self, backend: Backend) -> None:
+        """A mistyped password is told at once and as what it is: retried it locks the account, taken for a missing
+        repository it makes people run `init`.
+        """
+        (handle,) = self._saved_with_config(backend)
+        other = _or_skip(self.open_with_wrong_credentials(backend), "there are no credentials")
+        calls: list[Callable[[], object]] = [
+            lambda: other.stat(CONFIG_HANDLE),
+            lambda: other.load(handle),
+            lambda: list(other.list(FileKind.SNAPSHOT)),
+            lambda: other.save(handle_of(b"another"), content_of(b"another")),
+            lambda: other.remove(handle),
+        ]
+        try:
+            for call in calls:
+                error = self._refusal(call)
+                assert error.permanent, error
+                assert not isinstance(error, MissingFileError), error
+        finally:
+            other.close()
+        assert backend.load(handle) == b"a snapshot"
+
+    def test_missing_store(self, backend: Backend) -> None:
+        """A mistyped bucket is no empty repository that is waited for."""
+        self._saved_with_config(backend)
+        other = _or_skip(self.open_missing_store(backend), "a store is always there")
+        try:
+            for call in (lambda: other.stat(CONFIG_HANDLE), lambda: other.load(CONFIG_HANDLE)):
+                assert self._refusal(call).permanent
+            failure, listed = _outcome(lambda: list(other.list(FileKind.SNAPSHOT)))
+            assert not listed
+            assert failure is None or failure.permanent, failure
+        finally:
+            other.close()
+
+    def test_nothing_listens(self, backend: Backend) -> None:
+        """A server that restarts is waited for, by its name; it is no missing repository."""
+        other = _or_skip(self.open_where_nothing_listens(backend), "there is no network")
+        handle = handle_of(b"a pack")
+        calls: list[Callable[[], object]] = [
+            lambda: other.stat(CONFIG_HANDLE),
+            lambda: other.load(handle, 0, 1),
+            lambda: list(other.list(FileKind.SNAPSHOT)),
+            lambda: other.save(handle, content_of(b"a pack")),
+        ]
+        try:
+            for call in calls:
+                error = self._refusal(call)
+                assert not error.permanent, error
+                assert "127.0.0.1" in str(error) or "localhost" in str(error), error
+        finally:
+            other.close()
+
+    def test_read_only(self, backend: Backend) -> None:
+        """A key that may only read restores and checks; what it may not is told at once, and leaves everything."""
+        (handle,) = self._saved_with_config(backend)
+        other = _or_skip(self.open_read_only(backend), "who may read may write")
+        try:
+            assert other.load(handle) == b"a snapshot"
+            assert other.load(handle, 2, 4) == b"snap"
+            assert other.stat(CONFIG_HANDLE).size_bytes == len(b"the config")
+            assert [info.name for info in other.list(FileKind.SNAPSHOT)] == [handle.name]
+            for call in (
+                lambda: other.save(handle_of(b"another"), content_of(b"another")),
+                lambda: other.remove(handle),
+            ):
+                error = self._refusal(call)
+                assert error.permanent, error
+                assert not isinstance(error, MissingFileError), error
+        finally:
+            other.close()
+        assert backend.load(handle) == b"a snapshot"
+        assert list(backend.list(FileKind.PACK)) == []
 
     # -- interruptions
 
@@ -562,7 +695,60 @@ class BackendConformance:
             other.save(handle_of(data), content_of(data))
 
     def _open_again(self, backend: Backend) -> Backend:
-        other = self.open_again(backend)
-        if other is None:
-            pytest.skip("the store lives in this instance alone")
-        return other
+        return _or_skip(self.open_again(backend), "the store lives in this instance alone")
+
+    def _handle_to_overwrite(self) -> Handle:
+        return CONFIG_HANDLE if self.names_are_checked else handle_of(b"the name of both")
+
+    def _saved_with_config(self, backend: Backend) -> list[Handle]:
+        """The handle of a snapshot that was saved beside a config."""
+        backend.save(CONFIG_HANDLE, content_of(b"the config"))
+        return save_all(backend, FileKind.SNAPSHOT, [b"a snapshot"])
+
+    def _refusal(self, call: Callable[[], object]) -> BackendError:
+        """The error of the call, which is one plain line without a secret."""
+        with pytest.raises(BackendError) as caught:
+            call()
+        message = str(caught.value)
+        assert message.strip()
+        assert "\n" not in message
+        assert not [secret for secret in self.secrets if secret in message]
+        return caught.value
+
+
+def _or_skip(other: Backend | None, reason: str) -> Backend:
+    if other is None:
+        pytest.skip(reason)
+    return other
+
+
+def _large_content(size_bytes: int) -> tuple[bytearray, Handle]:
+    """Content of which no two MiB are the same, made quickly and held once; its handle."""
+    data = bytearray(size_bytes)
+    block = some_bytes(MIB)
+    for start in range(0, size_bytes, MIB):
+        end = min(start + MIB, size_bytes)
+        data[start:end] = block[: end - start]
+        data[start : start + 8] = start.to_bytes(8, "big")
+    return data, Handle(FileKind.PACK, hashlib.sha256(data).hexdigest())
+
+
+def _save_at_once(backends: Sequence[Backend], handle: Handle, contents: Sequence[bytes]) -> list[BackendError | None]:
+    """Each backend saves its content under the one handle, all in the same moment; the errors, all permanent."""
+    start = threading.Barrier(len(backends))
+
+    def save(backend: Backend, data: bytes) -> BackendError | None:
+        start.wait()
+        error, _ = _outcome(lambda: backend.save(handle, content_of(data)))
+        assert error is None or error.permanent, error
+        return error
+
+    with ThreadPoolExecutor(len(backends)) as pool:
+        return list(pool.map(save, backends, contents))
+
+
+def _outcome(call: Callable[[], T]) -> tuple[BackendError | None, T | None]:
+    try:
+        return None, call()
+    except BackendError as error:
+        return error, None

@@ -39,6 +39,8 @@ class TestLocalBackend(BackendConformance):
         backend.create()
         yield backend
         backend.close()
+        if os.path.ismount(tmp_path / "read only"):
+            subprocess.run(["umount", str(tmp_path / "read only")], check=True)
 
     def back_door_read(self, backend: Backend, handle: Handle) -> bytes | None:
         path = path_of(backend, handle)
@@ -54,6 +56,20 @@ class TestLocalBackend(BackendConformance):
     def open_again(self, backend: Backend) -> Backend:
         assert isinstance(backend, LocalBackend)
         return LocalBackend.open(backend.root, {})
+
+    def open_missing_store(self, backend: Backend) -> Backend:
+        assert isinstance(backend, LocalBackend)
+        return LocalBackend.open(f"{backend.root} that is not there", {})
+
+    def open_read_only(self, backend: Backend) -> Backend | None:
+        """The folder mounted once more and read-only, where this machine lets the test do that."""
+        assert isinstance(backend, LocalBackend)
+        place = Path(backend.root).with_name("read only")
+        place.mkdir()
+        for options in ("bind", "remount,bind,ro"):
+            if subprocess.run(["mount", "-o", options, backend.root, str(place)], check=False).returncode:
+                return None
+        return LocalBackend.open(str(place), {})
 
 
 @pytest.fixture
