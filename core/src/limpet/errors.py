@@ -18,11 +18,15 @@ class UsageError(LimpetError):
 
 
 class BackendError(LimpetError):
-    """The storage failed. `permanent` tells the retry wrapper that trying again is pointless."""
+    """The storage failed. `permanent` tells the retry wrapper that trying again is pointless.
 
-    def __init__(self, message: str, *, permanent: bool = False) -> None:
+    `retry_after_s` is how long the server asked to be left alone (Retry-After of an answer 429 or 503), if it did.
+    """
+
+    def __init__(self, message: str, *, permanent: bool = False, retry_after_s: float | None = None) -> None:
         super().__init__(message)
         self.permanent = permanent
+        self.retry_after_s = retry_after_s
 
 
 class MissingFileError(BackendError):

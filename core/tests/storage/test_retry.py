@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 
 import pytest
-from limpet.contracts.backend import CONFIG_HANDLE, Content, FileInfo, FileKind, Handle
+from limpet.contracts.backend import CONFIG_HANDLE, Backend, Content, FileInfo, FileKind, Handle
 from limpet.errors import BackendError, MissingFileError
 from limpet.progress import SilentReporter
 from limpet.storage.memory import MemoryBackend
@@ -134,6 +134,52 @@ def test_a_slow_failure_gets_a_second_try(setup: Setup) -> None:
     assert setup.wrap(Slow(setup.recording)).stat(CONFIG_HANDLE).size_bytes == 6
 
 
+@pytest.mark.parametrize(
+    ("retry_after_s", "least_s", "most_s"),
+    [(None, 0.5, 1.5), (0, 0.5, 1.5), (-3, 0.5, 1.5), (0.1, 0.5, 1.5), (20, 20, 20.5), (86_400, 300, 300.5)],
+)
+def test_retry_after(setup: Setup, retry_after_s: float | None, least_s: float, most_s: float) -> None:
+    """A server that says when to come back bans who comes sooner; one that says tomorrow is asked sooner."""
+    setup.memory.files[CONFIG_HANDLE] = b"config"
+    setup.recording.fail_after(0, times=1, error=BackendError("too many requests", retry_after_s=retry_after_s))
+    assert setup.backend.stat(CONFIG_HANDLE).size_bytes == 6
+    (pause,) = setup.clock.pauses
+    assert least_s <= pause <= most_s
+
+
+def test_retry_after_does_not_last_longer_than_all_tries(setup: Setup) -> None:
+    """A server that asks for minutes each time must not hold a run for hours."""
+    setup.recording.fail_after(0, error=BackendError("too many requests", retry_after_s=86_400))
+    with pytest.raises(BackendError, match="too many requests"):
+        setup.backend.stat(CONFIG_HANDLE)
+    assert 2 <= len(setup.clock.pauses) <= 3
+    assert sum(setup.clock.pauses) <= 15 * 60
+
+
+@pytest.mark.parametrize("wrong", [b"", b"a pac", b"a pack and more"])
+def test_short_or_long_body_is_no_data(setup: Setup, wrong: bytes) -> None:
+    """A proxy that cuts bodies, or ignores the range that was asked for, must not deliver a damaged blob."""
+
+    answers = [wrong]
+
+    class WrongLength(WrappingBackend):
+        def load(self, handle: Handle, offset_bytes: int = 0, length_bytes: int | None = None) -> bytes:
+            return answers.pop() if answers else super().load(handle, offset_bytes, length_bytes)
+
+        def load_into(self, handle: Handle, offset_bytes: int, buffer: memoryview) -> None:
+            Backend.load_into(self, handle, offset_bytes, buffer)
+
+    (handle,) = save_all(setup.memory, FileKind.PACK, [b"a pack"])
+    backend = setup.wrap(WrongLength(setup.memory))
+    assert backend.load(handle, 0, 6) == b"a pack"
+    answers.append(wrong)
+    buffer = bytearray(6)
+    backend.load_into(handle, 0, memoryview(buffer))
+    assert buffer == b"a pack"
+    assert len(setup.clock.pauses) == 2
+    assert f"{len(wrong)} bytes came where 6 were asked for" in setup.told.texts[0]
+
+
 def test_hopeless_file_is_not_waited_for_again(setup: Setup) -> None:
     """A check of thousands of blobs in one unreachable pack must not wait 15 minutes for each."""
     handle, other = save_all(setup.backend, FileKind.PACK, [b"a pack", b"another"])
@@ -194,6 +240,53 @@ def test_lost_answer_of_a_save(atomic_replace: bool) -> None:
     (handle,) = save_all(setup.backend, FileKind.PACK, [b"a pack"])
     assert setup.memory.files[handle] == b"a pack"
     assert setup.recording.removed() == 0
+
+
+@pytest.mark.parametrize("kind", [FileKind.PACK, FileKind.CONFIG])
+@pytest.mark.parametrize("atomic_replace", [True, False])
+@pytest.mark.parametrize("check_fails", [0, 1, 2])
+def test_lost_answer_on_an_append_only_server(kind: FileKind, atomic_replace: bool, check_fails: int) -> None:
+    """It refuses to remove and to replace, be it ours: what is stored byte for byte is saved, however long the
+    server cannot be asked about it.
+    """
+
+    setup = Setup(atomic_replace=atomic_replace)
+
+    class AppendOnly(WrappingBackend):
+        def save(self, handle: Handle, content: Content) -> None:
+            if handle in setup.memory.files:
+                raise BackendError("403: there is such a file", permanent=True)
+            super().save(handle, content)
+
+        def remove(self, handle: Handle) -> None:
+            raise BackendError("403: append-only", permanent=True)
+
+    setup.recording.lose_answer_after(0, operations=[Operation.SAVE])
+    setup.recording.fail_after(0, times=check_fails, operations=[Operation.STAT])
+    backend = setup.wrap(AppendOnly(setup.recording))
+    handle = CONFIG_HANDLE if kind is FileKind.CONFIG else handle_of(b"ours", kind)
+    backend.save(handle, content_of(b"ours"))
+    assert setup.memory.files == {handle: b"ours"}
+    assert "succeeded after" in setup.told.texts[-1]
+
+
+def test_what_another_stored_is_not_ours() -> None:
+    """A refusal after a lost connection is no success where the bytes that are there are others."""
+    setup = Setup(atomic_replace=False)
+    setup.memory.files[CONFIG_HANDLE] = b"1234"
+    setup.recording.fail_after(0, times=1, operations=[Operation.SAVE])
+    with pytest.raises(BackendError, match="already"):
+        setup.backend.save(CONFIG_HANDLE, content_of(b"4321"))
+    assert setup.memory.files[CONFIG_HANDLE] == b"1234"
+
+
+def test_refusal_of_the_first_try_stands() -> None:
+    """A file that was there before is no answer that was lost: the caller learns of it."""
+    setup = Setup(atomic_replace=False)
+    (handle,) = save_all(setup.memory, FileKind.PACK, [b"a pack"])
+    with pytest.raises(BackendError, match="already"):
+        setup.backend.save(handle, content_of(b"a pack"))
+    assert setup.recording.loaded() == 0
 
 
 class CutSave(WrappingBackend):

@@ -14,6 +14,7 @@ from typing import ClassVar, Self
 
 from limpet.contracts.options import Option, Options
 from limpet.contracts.transport import DEFAULT_TRANSPORT, Transport
+from limpet.errors import BackendError
 
 BACKEND_CONTRACT = 1
 """Version of this contract; a plugin states the one it was written for."""
@@ -121,7 +122,10 @@ class Backend(ABC):
 
     def load_into(self, handle: Handle, offset_bytes: int, buffer: memoryview) -> None:
         """Fill the whole `buffer` from the offset on; errors as `load`. Override where a copy can be saved."""
-        buffer[:] = self.load(handle, offset_bytes, buffer.nbytes)
+        data = self.load(handle, offset_bytes, buffer.nbytes)
+        if len(data) != buffer.nbytes:
+            raise BackendError(f"{handle}: {len(data)} bytes came where {buffer.nbytes} were asked for")
+        buffer[:] = data
 
     @abstractmethod
     def stat(self, handle: Handle) -> FileInfo:

@@ -20,6 +20,8 @@ FIRST_PAUSE_S = 1.0
 LONGEST_PAUSE_S = 60.0
 JITTER = 0.5
 """A pause is this fraction shorter or longer, so that many clients do not come back all at once."""
+LONGEST_RETRY_AFTER_S = 5 * 60.0
+"""A server that asks to be left alone for longer is asked again after this time all the same."""
 MAX_ELAPSED_S = 15 * 60.0
 FAILED_LOAD_EXPIRY_S = 3600.0
 """How long a file that could not be loaded in all that time is refused at once."""
@@ -55,20 +57,34 @@ class RetryBackend(WrappingBackend):
         self._retry("create", super().create)
 
     def save(self, handle: Handle, content: Content) -> None:
+        """Stored, be it by a try whose answer was lost: what is there already counts if it is the same bytes."""
         tries = self._tries(f"save {handle}")
         while True:
             try:
                 self.inner.save(handle, content)
             except BackendError as error:
-                tries.failed(error)
+                failure = error
+                if tries.count and error.permanent:  # refused: maybe because a try before did reach the store
+                    try:
+                        if self._is_stored(handle, content):
+                            break
+                    except BackendError as unknown:
+                        failure = unknown
+                tries.failed(failure)
                 if not self.inner.properties.atomic_replace and self._clear_the_way(handle, content):
-                    return
+                    break
             else:
-                tries.succeeded()
-                return
+                break
+        tries.succeeded()
 
     def load(self, handle: Handle, offset_bytes: int = 0, length_bytes: int | None = None) -> bytes:
-        return self._load(handle, lambda: self.inner.load(handle, offset_bytes, length_bytes))
+        def work() -> bytes:
+            data = self.inner.load(handle, offset_bytes, length_bytes)
+            if length_bytes is not None and len(data) != length_bytes:
+                raise BackendError(f"{handle}: {len(data)} bytes came where {length_bytes} were asked for")
+            return data
+
+        return self._load(handle, work)
 
     def load_into(self, handle: Handle, offset_bytes: int, buffer: memoryview) -> None:
         self._load(handle, lambda: self.inner.load_into(handle, offset_bytes, buffer))
@@ -113,6 +129,9 @@ class RetryBackend(WrappingBackend):
                 tries.succeeded()
                 return
 
+    def sweep(self) -> int:
+        return self._retry("sweep", super().sweep)
+
     def delete(self) -> None:
         self._retry("delete", super().delete)
 
@@ -151,15 +170,25 @@ class RetryBackend(WrappingBackend):
         A config that is not ours stays: it has no hash for a name, so it may be another's.
         """
         try:
-            if self.inner.stat(handle).size_bytes == content.size_bytes:
-                stored = self.inner.load(handle)
-                if hashlib.sha256(stored).digest() == content.sha256:
-                    return True
+            if self._is_stored(handle, content):
+                return True
             if handle.kind is not FileKind.CONFIG:
                 self.inner.remove(handle)
         except BackendError:
             pass  # the next try will tell
         return False
+
+    def _is_stored(self, handle: Handle, content: Content) -> bool:
+        """Whether just these bytes are under the handle; transient errors only, what may not be read is not stored."""
+        try:
+            return (
+                self.inner.stat(handle).size_bytes == content.size_bytes
+                and hashlib.sha256(self.inner.load(handle)).digest() == content.sha256
+            )
+        except BackendError as error:
+            if error.permanent:
+                return False
+            raise
 
 
 class _Tries:
@@ -177,7 +206,7 @@ class _Tries:
         backend = self._backend
         if error.permanent or backend._interrupted.is_set():
             raise error
-        pause_s = self._pause_s * random.uniform(1 - JITTER, 1 + JITTER)
+        pause_s = self._next_pause_s(error.retry_after_s)
         now = backend._now()
         if not self.count:
             self._first_failure = now
@@ -189,6 +218,13 @@ class _Tries:
         backend._pause(pause_s)
         if backend._interrupted.is_set():
             raise error
+
+    def _next_pause_s(self, retry_after_s: float | None) -> float:
+        """At least what the server asked for, and then not all clients in the same moment."""
+        pause_s = self._pause_s * random.uniform(1 - JITTER, 1 + JITTER)
+        if retry_after_s is None or not retry_after_s > 0:
+            return pause_s
+        return max(pause_s, min(retry_after_s, LONGEST_RETRY_AFTER_S) + random.uniform(0, JITTER) * self._pause_s)
 
     def succeeded(self) -> None:
         """Tell that it worked, if there was something to tell before, and be as new."""
