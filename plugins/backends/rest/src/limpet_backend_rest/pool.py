@@ -1,0 +1,114 @@
+"""`Pool`: at most so many connections to one server, kept open and used again."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TypeVar
+
+from limpet.contracts.transport import Transport
+from limpet.errors import BackendError
+
+from limpet_backend_rest.place import Place
+from limpet_backend_rest.wire import Answer, Connection
+
+T = TypeVar("T")
+
+
+class Pool:
+    """Connections to the server of a place. Thread-safe; a call waits while all of them are in use."""
+
+    def __init__(self, place: Place, transport: Transport, connections: int) -> None:
+        self._place = place
+        self._timeout_s = transport.stuck_request_timeout_s
+        self._tls = transport.ssl_context() if place.scheme == "https" else None
+        self._free = threading.BoundedSemaphore(connections)
+        self._idle: deque[Connection] = deque()
+        self._closed = False
+
+    def request(self, head: bytes, body: memoryview | None, receive: Callable[[Answer], T]) -> T:
+        """What `receive` makes of the answer. OSError and ProtocolError where the exchange failed."""
+        with self._free:
+            connection = self._take()
+            try:
+                answer = connection.ask(head, body)
+                result = receive(answer)
+                answer.drain()
+            except BaseException:
+                connection.close()  # nobody knows what is still to come on it
+                raise
+            if answer.is_reusable and not self._closed:
+                self._idle.append(connection)
+                if self._closed:  # meanwhile
+                    self.close()
+            else:
+                connection.close()
+            return result
+
+    def close(self) -> None:
+        """Close the idle connections, and those in use once they are not. Idempotent."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().close()
+
+    def _take(self) -> Connection:
+        if self._closed:
+            raise BackendError(f"{self._place.location} is closed", permanent=True)
+        while True:
+            try:
+                connection = self._idle.pop()  # the last used: the server is the least likely to have closed it
+            except IndexError:
+                return Connection(self._connect())
+            if connection.is_idle():
+                return connection
+            connection.close()
+
+    def _connect(self) -> socket.socket:
+        sock = self._connect_plain()
+        if self._tls is None:
+            return sock
+        try:
+            return self._tls.wrap_socket(sock, server_hostname=self._place.host)
+        except BaseException:
+            sock.close()
+            raise
+
+    def _connect_plain(self) -> socket.socket:
+        place = self._place
+        if place.socket_path is None:
+            sock = socket.create_connection((place.host, place.port), self._timeout_s)
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return sock
+        sock = socket.socket(socket.AF_UNIX)
+        try:
+            sock.settimeout(self._timeout_s)
+            sock.connect(place.socket_path)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
+
+
+def is_permanent(error: OSError) -> bool:
+    """Whether trying again cannot mend it: a server that is not who it should be, or that does not speak TLS."""
+    if isinstance(error, ssl.SSLCertVerificationError | PermissionError):
+        return True
+    return isinstance(error, ssl.SSLError) and any(
+        word in (error.reason or "") for word in ("WRONG_VERSION", "HTTP_REQUEST", "CERTIFICATE", "UNKNOWN_CA")
+    )
+
+
+def reason_of(error: OSError) -> str:
+    """What failed, in plain words."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message}); give its authority with --cacert"
+    if isinstance(error, ssl.SSLError):
+        if "WRONG_VERSION" in (error.reason or "") or "HTTP_REQUEST" in (error.reason or ""):
+            return "it speaks no TLS; is it http:// instead of https://?"
+        return f"TLS failed: {(error.reason or str(error)).lower().replace('_', ' ')}"
+    if isinstance(error, TimeoutError):
+        return "no byte moved within the time limit"
+    return (error.strerror or str(error) or type(error).__name__).lower()
