@@ -71,8 +71,8 @@ class ServerProcess:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
             except OSError:
-                assert self.process.poll() is None, f"{self.process.args} ended:\n{self._said()}"
-                assert time.monotonic() < deadline, f"{self.process.args} does not listen:\n{self._said()}"
+                assert self.process.poll() is None, f"{self.process.args!r} ended:\n{self._said()}"
+                assert time.monotonic() < deadline, f"{self.process.args!r} does not listen:\n{self._said()}"
                 time.sleep(0.02)
             else:
                 return self
