@@ -130,3 +130,13 @@ def test_any_text_is_a_value_or_a_usage_error(kind: OptionType, text: str) -> No
     except UsageError:
         return
     assert isinstance(value, int | float)
+
+
+@pytest.mark.parametrize("declared", ["RESTIC_REST_USERNAME", "LIMPET_REST_USERNAME"])
+def test_limpets_variable_comes_before_restics(declared: str) -> None:
+    """Both names work for every variable that begins with either, for plugins as for the core."""
+    options = [Option("username", "who", environment=declared)]
+    environ = {"RESTIC_REST_USERNAME": "for both"}
+    assert option_values(["rest"], options, {}, environ) == {"username": "for both"}
+    environ["LIMPET_REST_USERNAME"] = "for limpet"
+    assert option_values(["rest"], options, {}, environ) == {"username": "for limpet"}

@@ -61,8 +61,8 @@ def option_values(
     for option in declared:
         if option.name in own:
             values[option.name] = parse_value(option, own[option.name], f"option {plugin_names[0]}.{option.name}")
-        elif option.environment is not None and environ.get(option.environment):
-            values[option.name] = parse_value(option, environ[option.environment], f"${option.environment}")
+        elif (variable := _variable_in_use(option, environ)) is not None:
+            values[option.name] = parse_value(option, environ[variable], f"${variable}")
         else:
             values[option.name] = option.default
     return values
@@ -85,6 +85,16 @@ def format_default(option: Option) -> str:
     if option.type == "duration" and value is not None:
         return f"{value:g}s"
     return "" if value is None else str(value)
+
+
+def _variable_in_use(option: Option, environ: Mapping[str, str]) -> str | None:
+    """The variable the option's value comes from: of restic's own and Limpet's of the same name, Limpet's first."""
+    name = option.environment
+    if name is None:
+        return None
+    bare = name.removeprefix("LIMPET_").removeprefix("RESTIC_")
+    candidates = (name,) if bare == name else (f"LIMPET_{bare}", f"RESTIC_{bare}")
+    return next((candidate for candidate in candidates if environ.get(candidate)), None)
 
 
 def _possible(plugin: str, declared: Sequence[Option]) -> str:
