@@ -1,9 +1,10 @@
 """The extension module, as the type checker sees it. Each part has a twin in plain Python with the same behaviour."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from mmap import mmap
 from typing import Any
 
+from limpet.contracts.source import Entry
 from limpet.format import Buffer
 
 class IndexTable:
@@ -36,6 +37,19 @@ class BlobMarks:
     def mark_listed(self, kind: int, ids: list[Any], /) -> list[Any]: ...
     def survey(self) -> tuple[bytearray, tuple[int, int, int, int, int, int]]: ...
     def clear_packs(self, kept: Buffer, /) -> None: ...
+
+class SameFiles:
+    def __init__(
+        self,
+        table: IndexTable,
+        make: Callable[..., object],
+        local_second: Callable[[int], tuple[str, str]],
+        mode_and_owner: Callable[[int, int, int], tuple[int, int, int, str, str]],
+        /,
+    ) -> None: ...
+    def settle(
+        self, entries: list[Entry], old: dict[bytes, dict[str, Any]], slots: list[Any], /
+    ) -> tuple[int, int, list[tuple[int, Entry, dict[str, Any] | None]]]: ...
 
 class ClaimTable:
     def __init__(self) -> None: ...

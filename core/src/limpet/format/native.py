@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         Chunker,
         ClaimTable,
         IndexTable,
+        SameFiles,
         Sha256,
         die_with_parent,
         keep_freed_memory,
@@ -31,6 +32,7 @@ else:
             BlobMarks,
             Chunker,
             IndexTable,
+            SameFiles,
             die_with_parent,
             keep_freed_memory,
             return_freed_memory,
@@ -42,6 +44,7 @@ else:
         from limpet.format._index_py import IndexTable
         from limpet.format._marks_py import BlobMarks
         from limpet.format._process_py import die_with_parent, keep_freed_memory, return_freed_memory
+        from limpet.format._same_files_py import SameFiles
 
         IS_NATIVE = False
     try:
@@ -70,6 +73,7 @@ __all__ = [
     "Chunker",
     "ClaimTable",
     "IndexTable",
+    "SameFiles",
     "Sha256",
     "die_with_parent",
     "keep_freed_memory",

@@ -83,7 +83,7 @@ static int module_exec(PyObject *module) {
     state->index_table_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &index_table_spec, NULL);
     if (state->index_iterator_type == NULL || state->index_table_type == NULL ||
         PyModule_AddType(module, state->index_table_type) < 0 || add_type(module, &blob_marks_spec) < 0 ||
-        add_type(module, &chunker_spec) < 0) {
+        add_type(module, &chunker_spec) < 0 || add_type(module, &same_files_spec) < 0) {
         return -1;
     }
 #ifdef HAVE_CLAIM_TABLE

@@ -13,7 +13,8 @@ typedef struct {
     PyTypeObject *index_iterator_type, *index_table_type;
 } ModuleState;
 
-extern PyType_Spec index_table_spec, index_iterator_spec, blob_marks_spec, claim_table_spec, chunker_spec;
+extern PyType_Spec index_table_spec, index_iterator_spec, blob_marks_spec, claim_table_spec, chunker_spec,
+    same_files_spec;
 
 PyObject *chunker_level_names(PyObject *module, PyObject *unused);
 PyObject *die_with_parent(PyObject *module, PyObject *unused);

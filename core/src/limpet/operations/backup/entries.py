@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat as stat_modes
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from limpet import filesystem
@@ -16,9 +16,9 @@ from limpet.contracts.source import Entry, Folder
 from limpet.errors import LimpetError, RepositoryError, SourceError
 from limpet.format.chunker import Chunker
 from limpet.ids import BlobId
-from limpet.operations.backup.compare import Comparer, Fields
+from limpet.operations.backup.compare import Comparer, Fields, Unchanged
 from limpet.operations.backup.events import Events
-from limpet.operations.backup.folders import FolderFinisher, FolderInWork, Slot, Unchanged, join
+from limpet.operations.backup.folders import FolderFinisher, FolderInWork, Slot, join
 from limpet.operations.backup.large_files import LargeFile, LargeFileReader
 from limpet.operations.backup.options import BackupOptions, Counts
 from limpet.operations.backup.reading import SMALL_FILE, FileGroup, FileOutcome, read_files
@@ -111,32 +111,22 @@ class EntrySaver:
         )
 
     def take_over_unchanged(
-        self, folder: FolderInWork, found: Folder, old: Mapping[bytes, Fields]
-    ) -> Iterator[tuple[int, Entry, Fields | None]]:
-        """Settle the slots of files whose nodes are the parent's; yield slot, entry and old node of all others.
+        self, folder: FolderInWork, found: Folder, old: dict[bytes, Fields]
+    ) -> list[tuple[int, Entry, Fields | None]]:
+        """Settle the slots of files whose nodes are the parent's; slot, entry and old node of all others.
 
-        The hot loop of a backup in which little has changed: no call a file that can be made once a folder.
+        The hot path of a backup in which little has changed: no call a file that can be made once a folder.
         """
-        get, same_file, slots = old.get, self._comparer.same_file, folder.slots
-        is_real = found.open_path is not None and not self._reporter.wants_items
-        files = size_bytes = 0
-        for slot, entry in enumerate(found.entries):
-            fields = get(entry.name)
-            if fields is not None and is_real and not entry.made:
-                status = entry.stat
-                content = same_file(status, fields)
-                if content is not None and stat_modes.S_ISREG(status.st_mode):
-                    slots[slot] = Unchanged(entry.name, status, fields, content)
-                    files += 1
-                    size_bytes += status.st_size
-                    continue
-            yield slot, entry, fields
+        if found.open_path is None or self._reporter.wants_items:
+            return [(slot, entry, old.get(entry.name)) for slot, entry in enumerate(found.entries)]
+        files, size_bytes, others = self._comparer.take_over(found.entries, old, folder.slots)
         self.counts.files_unmodified += files
         self.counts.files_processed += files
         self.counts.bytes_processed += size_bytes
         self.progress.files_done += files
         self.progress.bytes_done += size_bytes
         folder.pending -= files
+        return others
 
     def save(self, item: EntryInWork) -> None:
         """See to it that the entry's slot is settled, now or later."""

@@ -12,19 +12,7 @@ from limpet.format.gojson import quote_name
 from limpet.format.statnode import node_json
 from limpet.format.tree import encode_tree
 from limpet.ids import BlobId
-from limpet.operations.backup.compare import Comparer, Fields, attributes, same_node
-
-
-@dataclass(slots=True)  # frozen ones take four times as long to make, and there is one for every file
-class Unchanged:
-    """An entry whose node would be written as it is in the parent: encoded only if the folder has to be."""
-
-    name: bytes
-    status: StatLike
-    old: Fields
-    content: Sequence[BlobId] | None = None
-    subtree: BlobId | None = None
-
+from limpet.operations.backup.compare import Comparer, Fields, Unchanged, attributes, same_node
 
 Slot = bytes | Unchanged | None
 """An entry's node; None until it is done, and for good if it cannot be saved."""
