@@ -33,14 +33,16 @@ def path_of(backend: Backend, handle: Handle) -> Path:
 class TestLocalBackend(BackendConformance):
     """The backend that most repositories start on."""
 
+    mounted: Path | None = None
+
     @pytest.fixture
     def backend(self, tmp_path: Path) -> Iterator[Backend]:
         backend = LocalBackend.open(str(tmp_path / "repository"), {})
         backend.create()
         yield backend
         backend.close()
-        if os.path.ismount(tmp_path / "read only"):
-            subprocess.run(["umount", str(tmp_path / "read only")], check=True)
+        if self.mounted is not None:
+            subprocess.run(["umount", str(self.mounted)], check=True)
 
     def back_door_read(self, backend: Backend, handle: Handle) -> bytes | None:
         path = path_of(backend, handle)
@@ -66,9 +68,10 @@ class TestLocalBackend(BackendConformance):
         assert isinstance(backend, LocalBackend)
         place = Path(backend.root).with_name("read only")
         place.mkdir()
-        for options in ("bind", "remount,bind,ro"):
-            if subprocess.run(["mount", "-o", options, backend.root, str(place)], check=False).returncode:
-                return None
+        if subprocess.run(["mount", "--bind", backend.root, str(place)], check=False).returncode:
+            return None
+        self.mounted = place
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(place)], check=True)
         return LocalBackend.open(str(place), {})
 
 
