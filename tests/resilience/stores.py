@@ -1,0 +1,65 @@
+"""Real servers with a repository behind each: how to reach it over a port, and its files as the judge sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import limpet
+from limpet.format.kdf import KdfParameters, new_salt
+
+from tests.safety.program import PASSWORD
+from tests.services.rclone_s3 import RcloneS3Server
+from tests.services.rest_server import RestServer
+
+BUCKET = "bucket"
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A server that keeps a repository in `files`, in the layout of a local one.
+
+    A proxy may be put before it: `location` takes the port to go to. `environment` holds the credentials.
+    """
+
+    name: str
+    files: Path
+    port: int
+    location: Callable[[int], str]
+    close: Callable[[], None]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    def create(self) -> None:
+        """An empty repository whose password costs nothing to try."""
+        limpet.create_repository(str(self.files), PASSWORD, kdf=KdfParameters(2, 1, 1, new_salt())).close()
+
+
+def rest_store(folder: Path, *flags: str) -> Store:
+    """A real rest-server."""
+    server = RestServer(folder, *flags)
+    return Store(
+        "rest",
+        server.data / "repository",
+        server.port,
+        lambda port: f"rest:http://127.0.0.1:{port}/repository/",
+        server.close,
+    )
+
+
+def s3_store(folder: Path) -> Store:
+    """rclone's S3 server, whose objects are files."""
+    server = RcloneS3Server(folder)
+    (server.root / BUCKET).mkdir()
+    environment = {"AWS_ACCESS_KEY_ID": server.s3_key, "AWS_SECRET_ACCESS_KEY": server.s3_secret}
+    return Store(
+        "s3",
+        server.root / BUCKET / "repository",
+        server.port,
+        lambda port: f"s3:http://127.0.0.1:{port}/{BUCKET}/repository",
+        server.close,
+        environment,
+    )
+
+
+STORES: Mapping[str, Callable[[Path], Store]] = {"rest": rest_store}
