@@ -6,10 +6,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from limpet.contracts.source import Entry, StatLike
-from limpet.format.pack import BlobKind
 from limpet.format.timestamps import NS_PER_S
 
-_DATA = BlobKind.DATA.value
+_DATA = 0  # BlobKind.DATA; that module needs the native ones
 _TYPE_BITS, _REGULAR = 0o170000, 0o100000
 Fields = dict[str, Any]
 """A node of the parent as its JSON fields."""
