@@ -64,7 +64,7 @@ class KeystoneServer:
         self._configuration.write_text(_CONFIGURATION.format(folder=folder))
         self._set_up()
         environment = {"OS_KEYSTONE_CONFIG_DIR": str(folder), "OS_KEYSTONE_CONFIG_FILES": "keystone.conf"}
-        serve = [VENV / "bin/python", "-c", _SERVE, str(self.port)]
+        serve: list[str | Path] = [VENV / "bin/python", "-c", _SERVE, str(self.port)]
         self._process = ServerProcess(serve, folder / "keystone.log", environment)
         try:
             self._process.wait_for_port(self.port)
@@ -86,7 +86,7 @@ class KeystoneServer:
 
     def sign_in(self) -> tuple[str, dict[str, Any]]:
         """The administrator's token, and what Keystone says of it: its user, project, roles."""
-        body = {
+        body: dict[str, Any] = {
             "auth": {
                 "identity": {
                     "methods": ["password"],

@@ -117,19 +117,26 @@ class SignIn:
         keystone = Session(auth=plugin, session=session, timeout=self._http.timeout_s)
         keystone.user_agent = self._http.user_agent
         access = plugin.get_access(keystone)
-        storage_url = credentials.storage_url or keystone.get_endpoint(
-            service_type="object-store", interface="public", region_name=credentials.region or None
-        )
+        try:
+            storage_url = credentials.storage_url or keystone.get_endpoint(
+                service_type="object-store", interface="public", region_name=credentials.region or None
+            )
+        except exceptions.CatalogException as error:
+            raise _no_object_store(what, credentials) from error
         token = access.auth_token
         if not storage_url or not token:
-            region = f" in the region {credentials.region!r}" if credentials.region else ""
-            raise BackendError(
-                f"{what}: its catalog has no object store{region} for this project; set $OS_PROJECT_NAME"
-                f" and $OS_REGION_NAME, or $OS_STORAGE_URL",
-                permanent=True,
-            )
+            raise _no_object_store(what, credentials)
         lifetime = (access.expires - access.issued).total_seconds() if access.expires and access.issued else None
         return Account(str(storage_url).rstrip("/"), token, _renew_at(lifetime))
+
+
+def _no_object_store(what: str, credentials: Credentials) -> BackendError:
+    region = f" in the region {credentials.region!r}" if credentials.region else ""
+    return BackendError(
+        f"{what}: its catalog has no object store{region} for this user and project; set $OS_PROJECT_NAME"
+        f" and $OS_REGION_NAME, or $OS_STORAGE_URL",
+        permanent=True,
+    )
 
 
 def _renew_at(lifetime_s: float | None) -> float | None:
@@ -202,8 +209,9 @@ def _keystone_error(what: str, error: exceptions.ClientException, host: str, cre
     status = getattr(error, "http_status", None)
     if isinstance(error, exceptions.HttpError) and status:
         if status == 404:
+            missing = "no such application credential, or no " if credentials.is_application else "no "
             return BackendError(
-                f"{what}: there is no version {credentials.version} of the identity service at"
+                f"{what}: there is {missing}version {credentials.version} of the identity service at"
                 f" {credentials.auth_url}; look at $OS_AUTH_URL",
                 permanent=True,
             )
