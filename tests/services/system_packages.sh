@@ -26,6 +26,8 @@ need_for_build() {
 
 need_for_test() {
     need restic restic # the distribution's own, in Debian 12 version 0.14
+    need openssh-client ssh ssh-keygen ssh-agent
+    need openssh-server /usr/sbin/sshd
     need e2fsprogs mkfs.ext4 debugfs
     need attr setfattr getfattr
     need acl setfacl getfacl
