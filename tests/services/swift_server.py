@@ -6,11 +6,14 @@ import getpass
 import os
 import socket
 import subprocess
-from collections.abc import Sequence
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import quote
 
 from tests.services.process import SERVICES, ServerProcess, unavailable
 
@@ -205,6 +208,7 @@ class SwiftServer:
         self._write_configuration(ports, page, certificate)
         numbered = [str(part) for pair in zip(STORES, ports, strict=True) for part in pair]
         subprocess.run([VENV / "bin/python", "-c", _RINGS, str(self._etc), *numbered], check=True)
+        self._session: tuple[str, str] | None = None
         self._running = ExitStack()
         environment = {"PYTHONPATH": str(self._etc)}
         try:
@@ -222,6 +226,18 @@ class SwiftServer:
         """What the proxy says, one line a request."""
         return self.folder / "proxy.log"
 
+    def get(self, path: str) -> bytes | None:
+        """The object at `CONTAINER/NAME`, through Swift's own interface; None if there is none."""
+        return self._call("GET", path)
+
+    def put(self, path: str, data: bytes) -> None:
+        """Store an object at `CONTAINER/NAME`, through Swift's own interface."""
+        self._call("PUT", path, data)
+
+    def let_read(self, container: str) -> None:
+        """Give `reader` the right to read and list the container."""
+        self._call("POST", container, headers={"X-Container-Read": self.reader})
+
     def close(self) -> None:
         """End all four. Idempotent."""
         self._running.close()
@@ -233,6 +249,25 @@ class SwiftServer:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _call(
+        self, method: str, path: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> bytes | None:
+        if not self._session:
+            login = {"X-Auth-User": self.user, "X-Auth-Key": self.key}
+            with urllib.request.urlopen(urllib.request.Request(self.auth_url, headers=login)) as answer:
+                self._session = (answer.headers["X-Storage-Url"], answer.headers["X-Auth-Token"])
+        url, token = self._session
+        sent = {"X-Auth-Token": token, **(headers or {})}
+        request = urllib.request.Request(f"{url}/{quote(path)}", data, sent, method=method)
+        try:
+            with urllib.request.urlopen(request) as answer:
+                body: bytes = answer.read()
+                return body
+        except urllib.error.HTTPError as error:
+            if error.code == 404 and method == "GET":
+                return None
+            raise
 
     @property
     def _etc(self) -> Path:

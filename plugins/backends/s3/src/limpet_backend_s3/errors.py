@@ -1,0 +1,153 @@
+"""What a service's refusals and a broken connection mean: one plain line, permanent or not."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from xml.etree import ElementTree
+
+import urllib3.exceptions
+from limpet.errors import BackendError, MissingFileError
+
+_TRANSIENT_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
+_TRANSIENT_CODES = frozenset({"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable", "OperationAborted"})
+_SPACE_CODES = frozenset(
+    {"QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "ServiceQuotaExceededException"}
+)
+_KEY_CODES = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidSecurity"})
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An answer that is no success."""
+
+    status: int
+    code: str
+    """Amazon's name of the error; empty where the answer has no body, as that to a HEAD request."""
+    message: str
+    region: str | None
+    """The region the bucket is in, where the service names it."""
+    headers: Mapping[str, str]
+
+    @classmethod
+    def read(cls, status: int, headers: Mapping[str, str], body: bytes) -> Refusal:
+        values: dict[str, str] = {}
+        try:
+            root = ElementTree.fromstring(body) if body else None
+            for element in [] if root is None else root:
+                values[element.tag.rpartition("}")[2]] = (element.text or "").strip()
+        except ElementTree.ParseError:
+            pass  # an answer of something in between, such as a proxy
+        return cls(
+            status,
+            values.get("Code", ""),
+            " ".join(values.get("Message", "").split())[:300],
+            headers.get("x-amz-bucket-region") or values.get("Region") or None,
+            headers,
+        )
+
+    def __str__(self) -> str:
+        return " ".join(
+            part for part in (f"HTTP {self.status}", self.code, self.message and f"({self.message})") if part
+        )
+
+
+class RefusedError(BackendError):
+    """A refusal by the service, kept for those who can tell its kinds apart."""
+
+    def __init__(self, message: str, refusal: Refusal, *, permanent: bool) -> None:
+        super().__init__(message, permanent=permanent, retry_after_s=_retry_after_s(refusal.headers))
+        self.refusal = refusal
+
+
+def refused(what: str, refusal: Refusal, *, bucket: str, host: str) -> BackendError:
+    """The error for a refusal; `what` could not be done, as in `save data/...`."""
+    if refusal.code == "NoSuchBucket":
+        return MissingFileError(f"{what}: there is no bucket {bucket!r} at {host}; `limpet init` makes one")
+    if refusal.status == 404:
+        return MissingFileError(f"{what}: the file does not exist")
+    reason = _permanent_reason(refusal, bucket, host)
+    return RefusedError(
+        f"{what}: {reason or f'{host} answered {refusal}'}",
+        refusal,
+        permanent=reason is not None or not (refusal.code in _TRANSIENT_CODES or refusal.status in _TRANSIENT_STATUS),
+    )
+
+
+def _permanent_reason(refusal: Refusal, bucket: str, host: str) -> str | None:
+    """What to tell people where the kind of refusal is known, and the way out; None where it is not."""
+    code, status = refusal.code, refusal.status
+    if code == "RequestTimeTooSkewed":
+        return f"{_skew(refusal)}; set the clock of this computer and run again"
+    if code == "ExpiredToken":
+        return "the session token has expired; get a new one and run again"
+    if code == "InvalidObjectState":
+        return "it is in an archive class; bring it back from there first, limpet does not do that"
+    if code in _KEY_CODES or status == 401:
+        reason = f"{host} does not accept the key; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+    elif code in _SPACE_CODES or status == 507:
+        reason = f"there is no space left in the bucket {bucket!r}; free some or raise its quota"
+    elif status == 403:
+        reason = f"{host} does not allow this to the key in use, in the bucket {bucket!r}"
+    elif status in {301, 307, 308}:
+        reason = f"the bucket {bucket!r} is elsewhere; give its region by -o s3.region=REGION"
+    else:
+        return None
+    return f"{reason}: {refusal}"
+
+
+def broken(what: str, error: Exception, host: str) -> BackendError:
+    """The error for a request that got no whole answer."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            reason = f"the certificate of {host} is not trusted: {cause.verify_message}; name its authority by --cacert"
+            return BackendError(f"{what}: {reason}", permanent=True)
+        inner = next((item for item in cause.args if isinstance(item, BaseException)), None)
+        cause = cause.__cause__ or inner or cause.__context__
+    if isinstance(error, urllib3.exceptions.TimeoutError):
+        return BackendError(f"{what}: {host} did not answer in time")
+    if isinstance(error, urllib3.exceptions.SSLError):
+        return BackendError(f"{what}: no TLS connection to {host}: {_innermost(error)}")
+    if isinstance(error, urllib3.exceptions.NewConnectionError):
+        return BackendError(f"{what}: cannot connect to {host}: {_innermost(error)}")
+    return BackendError(f"{what}: the connection to {host} broke: {_innermost(error)}")
+
+
+def _innermost(error: BaseException) -> str:
+    """The plain reason, without urllib3's own objects in it."""
+    seen: BaseException = error
+    while True:
+        inner = seen.__cause__ or next((item for item in seen.args if isinstance(item, BaseException)), None)
+        if inner is None or inner is seen:
+            break
+        seen = inner
+    if isinstance(seen, OSError) and seen.strerror:
+        return seen.strerror
+    return str(seen).rpartition(": ")[2] or type(seen).__name__
+
+
+def _skew(refusal: Refusal) -> str:
+    try:
+        theirs = parsedate_to_datetime(refusal.headers.get("date", ""))
+    except (TypeError, ValueError):
+        return "the clocks of this computer and of the server differ"
+    if theirs.tzinfo is None:
+        theirs = theirs.replace(tzinfo=UTC)
+    minutes = round((datetime.now(UTC) - theirs).total_seconds() / 60)
+    return (
+        f"the clock of this computer is {abs(minutes)} minutes {'ahead of' if minutes > 0 else 'behind'} the server's"
+    )
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    text = headers.get("retry-after", "").strip()
+    if text.isdigit():
+        return float(text)
+    try:
+        return (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds() if text else None
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,60 @@
+"""Pages of a listing: what to ask for, and what an answer holds, in both versions of the call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import unquote_plus
+from xml.etree import ElementTree
+
+from limpet.errors import BackendError
+
+from limpet_backend_s3.signature import Query
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Keys and sizes, and what to ask with for the next page; None where this is the last one."""
+
+    objects: Sequence[tuple[str, int]]
+    following: Query | None
+
+
+def first_query(prefix: str, *, version_1: bool) -> Query:
+    """The query of the first page; keys come quoted, for not every key can be written in XML."""
+    query = [("prefix", prefix), ("encoding-type", "url")]
+    return query if version_1 else [("list-type", "2"), *query]
+
+
+def read_page(body: bytes, *, what: str, version_1: bool) -> Page:
+    """The page in an answer; a transient BackendError for what is no listing, lest a cut one passes for a short one."""
+    try:
+        root = ElementTree.fromstring(body)
+        quoted = root.findtext("{*}EncodingType") == "url"
+        objects: list[tuple[str, int]] = []
+        for item in root.iterfind("{*}Contents"):
+            key, size = item.findtext("{*}Key"), item.findtext("{*}Size")
+            if key is None or size is None:
+                raise ValueError("an entry without key or size")
+            objects.append((unquote_plus(key) if quoted else key, int(size)))
+        if root.findtext("{*}IsTruncated") != "true":
+            return Page(objects, None)
+        return Page(objects, _following(root, objects, quoted=quoted, version_1=version_1))
+    except (ElementTree.ParseError, ValueError) as error:
+        raise BackendError(f"{what}: the answer is no listing: {error}") from error
+
+
+def _following(
+    root: ElementTree.Element, objects: Sequence[tuple[str, int]], *, quoted: bool, version_1: bool
+) -> Query:
+    if not version_1:
+        token = root.findtext("{*}NextContinuationToken")
+        if not token:
+            raise ValueError("there is more, and no token to ask for it with")
+        return [("continuation-token", token)]
+    # Only listings with a delimiter name the next marker; without one it is the last key.
+    named = root.findtext("{*}NextMarker") or ""
+    marker = (unquote_plus(named) if quoted else named) or (objects[-1][0] if objects else "")
+    if not marker:
+        raise ValueError("there is more, and no marker to ask for it with")
+    return [("marker", marker)]
