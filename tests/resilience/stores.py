@@ -20,13 +20,14 @@ BUCKET = "bucket"
 class Store:
     """A server that keeps a repository in `files`, in the layout of a local one.
 
-    A proxy may be put before it: `location` takes the port to go to. `environment` holds the credentials.
+    A proxy may be put before it: `location` takes the port to go to. `environment` holds the credentials. `kill` ends
+    the server as a crash does.
     """
 
-    name: str
     files: Path
     port: int
     location: Callable[[int], str]
+    kill: Callable[[], None]
     close: Callable[[], None]
     environment: Mapping[str, str] = field(default_factory=dict)
 
@@ -36,13 +37,13 @@ class Store:
 
 
 def rest_store(folder: Path, *flags: str) -> Store:
-    """A real rest-server."""
+    """A real rest-server; on a folder that one was killed on it goes on."""
     server = RestServer(folder, *flags)
     return Store(
-        "rest",
         server.data / "repository",
         server.port,
         lambda port: f"rest:http://127.0.0.1:{port}/repository/",
+        server.kill,
         server.close,
     )
 
@@ -50,13 +51,13 @@ def rest_store(folder: Path, *flags: str) -> Store:
 def s3_store(folder: Path) -> Store:
     """rclone's S3 server, whose objects are files."""
     server = RcloneS3Server(folder)
-    (server.root / BUCKET).mkdir()
+    (server.root / BUCKET).mkdir(exist_ok=True)
     environment = {"AWS_ACCESS_KEY_ID": server.s3_key, "AWS_SECRET_ACCESS_KEY": server.s3_secret}
     return Store(
-        "s3",
         server.root / BUCKET / "repository",
         server.port,
         lambda port: f"s3:http://127.0.0.1:{port}/{BUCKET}/repository",
+        server.kill,
         server.close,
         environment,
     )

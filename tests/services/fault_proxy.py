@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import BinaryIO
@@ -20,7 +20,7 @@ class Kind(Enum):
     """What may go wrong with one request."""
 
     RESET = auto()
-    """The connection is reset in the middle of the request: the server never sees it."""
+    """The connection is reset in the middle of the request, on both sides: the server has half of an upload."""
     LOST_ANSWER = auto()
     """The server does it, the connection is reset before the answer."""
     BLACK_HOLE = auto()
@@ -120,7 +120,8 @@ class FaultProxy(LoopbackServer):
     """In front of the server at `target_port`. One connection to it for each of the client's; `requests` were seen."""
 
     def __init__(self, target_port: int) -> None:
-        self._target_port = target_port
+        self.target_port = target_port
+        """Where connections go from now on: a server may come back on another port."""
         self._plans: list[Plan] = []
         self.requests: list[Request] = []
         super().__init__()
@@ -144,13 +145,13 @@ class FaultProxy(LoopbackServer):
             self._plans.clear()
 
     def serve(self, client: socket.socket) -> None:
-        server = self.connect(self._target_port)
+        exchange = _Exchange(client, lambda: self.connect(self.target_port), self._fault_of)
         try:
-            with client.makefile("rb") as asked, server.makefile("rb") as answered:
-                while _Exchange(client, server, asked, answered).run(self._fault_of):
-                    pass
+            while exchange.run():
+                pass
         finally:
-            self.let_go(server)
+            for connection in exchange.close():
+                self.let_go(connection)
 
     def _fault_of(self, request: Request) -> Fault | None:
         with self._lock:
@@ -161,45 +162,77 @@ class FaultProxy(LoopbackServer):
 
 
 class _Exchange:
-    """One request and its answer on two connections that last longer."""
+    """Requests and answers on one connection of a client, and on the one to the server that its first request makes."""
 
-    def __init__(self, client: socket.socket, server: socket.socket, asked: BinaryIO, answered: BinaryIO) -> None:
+    def __init__(
+        self,
+        client: socket.socket,
+        connect: Callable[[], socket.socket],
+        choose: Callable[[Request], Fault | None],
+    ) -> None:
         self._client = client
-        self._server = server
-        self._asked = asked
-        self._answered = answered
+        self._connect = connect
+        self._choose = choose
+        self._asked = client.makefile("rb")
+        self._to_server: socket.socket | None = None
+        self._answers: BinaryIO | None = None
 
-    def run(self, choose: Callable[[Request], Fault | None]) -> bool:
+    def run(self) -> bool:
         """Whether another request may follow on these connections."""
         head = _read_head(self._asked)
         if head is None:
             return False
         method, path, _ = head.first.split(" ", 2)
-        fault = choose(Request(method, path, head.headers))
+        fault = self._choose(Request(method, path, head.headers))
         kind = fault.kind if fault else None
         if kind is Kind.BLACK_HOLE:
             while self._client.recv(PIECE_BYTES):
                 pass
             return False
         if kind is Kind.RESET:
-            if _has_body(head):
-                self._asked.read(1)
-            reset(self._client)
-            return False
+            return self._break_off(head)
         if kind is Kind.STATUS:
             assert fault is not None
             return self._refuse(head, method, fault)
         if kind is Kind.WHOLE_BODY:
             head = head.without("range")
-        self._pass_request(head)
+        self._send_head(head)
+        _pass_body(head, self._asked, self._server.sendall)
         return self._answer(method, kind, keep="close" not in head.headers.get("connection", ""))
 
-    def _pass_request(self, head: _Head) -> None:
-        expects = head.headers.get("expect", "").lower() == "100-continue"
+    def close(self) -> Iterator[socket.socket]:
+        """Let go of the streams; the connection to the server, if there is one, is the caller's to end."""
+        self._asked.close()
+        if self._answers is not None:
+            self._answers.close()
+        if self._to_server is not None:
+            yield self._to_server
+
+    @property
+    def _server(self) -> socket.socket:
+        if self._to_server is None:
+            self._to_server = self._connect()
+        return self._to_server
+
+    @property
+    def _answered(self) -> BinaryIO:
+        if self._answers is None:
+            self._answers = self._server.makefile("rb")
+        return self._answers
+
+    def _send_head(self, head: _Head) -> None:
         self._server.sendall(head.without("expect").encode())
-        if expects:
+        if head.headers.get("expect", "").lower() == "100-continue":
             self._client.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        _pass_body(head, self._asked, self._server.sendall)
+
+    def _break_off(self, head: _Head) -> bool:
+        half = int(head.headers.get("content-length", "0")) // 2
+        if half:
+            self._send_head(head)
+            _pass(self._asked, half, self._server.sendall)
+            reset(self._server)
+        reset(self._client)
+        return False
 
     def _refuse(self, head: _Head, method: str, fault: Fault) -> bool:
         if head.headers.get("expect", "").lower() == "100-continue":
@@ -291,10 +324,6 @@ def _read_head(stream: BinaryIO) -> _Head | None:
         if text:
             lines.append(text)
     return None
-
-
-def _has_body(head: _Head) -> bool:
-    return int(head.headers.get("content-length", "0")) > 0 or "transfer-encoding" in head.headers
 
 
 def _pass_body(head: _Head, stream: BinaryIO, write: Callable[[bytes], object], *, until_end: bool = False) -> bool:

@@ -60,6 +60,10 @@ class RestServer:
         folder: Path = root / handle.kind.value
         return folder / handle.name[:2] / handle.name if handle.kind is FileKind.PACK else folder / handle.name
 
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self._process.kill()
+
     def close(self) -> None:
         """End it. Idempotent."""
         self._process.close()
