@@ -16,7 +16,7 @@ def imported_by(source: str) -> set[str]:
         if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
         for inner in ast.walk(node)
     }
-    found = set()
+    found: set[str] = set()
     for node in ast.walk(tree):
         if id(node) in ignored:
             continue
