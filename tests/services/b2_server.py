@@ -56,7 +56,7 @@ class B2Server:
         self._request("POST", "/_sim/expire", b"{}")
 
     def fail(self, on: str, *, count: int, status: int) -> None:
-        """Fail the next requests whose path begins with `on`."""
+        """Fail the next requests whose path begins with `on`; status 0 is half an answer, and then no more."""
         self._request("POST", "/_sim/fail", json.dumps({"on": on, "count": count, "status": status}).encode())
 
     def stats(self) -> dict[str, Any]:

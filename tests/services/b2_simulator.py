@@ -4,7 +4,8 @@ usage: python b2_simulator.py PORT [CERTIFICATE]
 
 With a certificate it is an HTTPS proxy too, which ends TLS itself: a program that has its endpoint hard-wired, such as
 restic, talks to it as to api.backblazeb2.com. POST /_sim/expire ends all tokens; /_sim/fail {"on": PATH, "count": N,
-"status": S} fails the next N requests whose path begins so; GET /_sim/stats counts requests and connections.
+"status": S} fails the next N requests whose path begins so, by half a body and a closed connection where S is 0;
+GET /_sim/stats counts requests and connections.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ CALLS: dict[str, dict[str, str]] = {
         "prefix": "prefix",
     },
     "get_upload_url": {"bucketId": "bucket_id"},
+    "get_file_info": {"fileId": "file_id"},
     "delete_file_version": {"fileId": "file_id", "fileName": "file_name"},
     "hide_file": {"bucketId": "bucket_id", "fileName": "file_name"},
     "start_large_file": {
@@ -138,6 +140,8 @@ class Bucket(BucketSimulator):  # type: ignore[misc]  # untyped
 class Simulator(RawSimulator):  # type: ignore[misc]  # untyped
     """The account. Restricted keys are checked in every call, which the simulator itself does in a few only."""
 
+    get_file_info = RawSimulator.get_file_info_by_id
+
     BUCKET_SIMULATOR_CLASS = Bucket
 
     def __init__(self) -> None:
@@ -206,6 +210,8 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = 1 << 16
     server: Server
+    is_cut = False
+    """Whether the answer of this moment breaks off."""
 
     def setup(self) -> None:
         """Count the connection."""
@@ -238,7 +244,8 @@ class Handler(BaseHTTPRequestHandler):
         self.server.counts[f"{self.command} {parts.path.split('/', 3)[-1]}"] += 1
         self.server.agents.add(self.headers.get("User-Agent", ""))
         status = self.server.take_failure(parts.path)
-        if status is not None:
+        self.is_cut = status == 0
+        if status:
             self.send(status, {"status": status, "code": "service_unavailable", "message": "told to fail"})
             return
         try:
@@ -396,8 +403,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(body.nbytes))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self.wfile.write(body[: body.nbytes // 2] if self.is_cut else body)
         self.wfile.flush()
+        self.close_connection = self.close_connection or self.is_cut
 
 
 if __name__ == "__main__":

@@ -34,11 +34,12 @@ class Identity:
         return str(path)
 
 
-def identity(name: str) -> Identity:
-    """A fresh one for the loopback."""
+def identity(name: str, *hosts: str) -> Identity:
+    """A fresh one for the loopback, and for the hosts if there are any."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.datetime.now(datetime.UTC)
+    names = [x509.IPAddress(ipaddress.ip_address("127.0.0.1")), *map(x509.DNSName, hosts)]
     made = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -47,7 +48,7 @@ def identity(name: str) -> Identity:
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(days=1))
         .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, hashes.SHA256())
     )

@@ -44,7 +44,9 @@ def translated(what: str, *, missing: str) -> Iterator[None]:
         raise BackendError(f"{what}: B2 does not take the token any more: {error.message}") from error
     except b2.B2Error as error:
         permanent = not isinstance(error, _TRANSIENT) and not _is_broken_answer(error)
-        raise BackendError(f"{what}: {_reason(error)}", permanent=permanent) from error
+        raise BackendError(
+            f"{what}: {_reason(error)}", permanent=permanent, retry_after_s=error.retry_after_seconds
+        ) from error
     except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
         raise BackendError(f"{what}: {_network_reason(error)}") from error
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import requests
+import urllib3
 from b2sdk.v3 import B2Http, B2HttpApiConfig  # type: ignore[import-untyped]  # it has no py.typed
 from limpet.contracts.transport import Transport
 from requests.adapters import HTTPAdapter
@@ -26,6 +27,8 @@ class OneTryHttp(B2Http):  # type: ignore[misc]  # untyped
         if transport.user_agent is not None:
             self.user_agent = transport.user_agent
         self.session.auth = _as_it_is  # else the user's .netrc would take the place of the token
+        if not transport.verify_tls:  # who asked for that need not be told so with every request
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         adapter = _PooledAdapter(transport, connections)
         for scheme in ("https://", "http://"):
             self.session.mount(scheme, adapter)
