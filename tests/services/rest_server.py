@@ -30,6 +30,7 @@ class RestServer:
         self.data.mkdir(parents=True, exist_ok=True)
         self.port = 0 if on_socket else free_port()
         self.socket_path = folder / "rest.socket"
+        self.socket_path.unlink(missing_ok=True)
         self.scheme = "https" if identity else "http"
         listen = f"unix:{self.socket_path}" if on_socket else f"127.0.0.1:{self.port}"
         command: list[str | Path] = [program("restic-rest-server", PEERS), "--path", self.data, "--listen", listen]

@@ -150,7 +150,7 @@ class RestBackend(Backend):
             if answer.status not in {200, 206}:
                 raise status_error(what, self._location, answer)
             if answer.status == 200 and (offset or length not in {None, answer.length}):
-                raise BackendError(f"cannot {what} at {self._location}: the server ignores ranges", permanent=True)
+                raise ProtocolError("the answer is the whole file instead of the range asked for")
             if length is not None and answer.length is not None and answer.length != length:
                 if answer.length < length:
                     raise self._beyond(handle, offset, length)

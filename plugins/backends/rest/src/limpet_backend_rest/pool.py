@@ -33,26 +33,32 @@ class Pool:
         """What `receive` makes of the answer. OSError and ProtocolError where the exchange failed."""
         with self._free:
             connection = self._take()
+            answer = None
             try:
                 answer = connection.ask(head, body)
-                result = receive(answer)
-                answer.drain()
+                return receive(answer)
+            except BackendError:
+                raise  # an answer as good as any
             except BaseException:
-                connection.close()  # nobody knows what is still to come on it
+                answer = None  # nobody knows what is still to come on the connection
                 raise
-            if answer.is_reusable and not self._closed:
-                self._idle.append(connection)
-                if self._closed:  # meanwhile
-                    self.close()
-            else:
-                connection.close()
-            return result
+            finally:
+                self._put_back(connection, answer)
 
     def close(self) -> None:
         """Close the idle connections, and those in use once they are not. Idempotent."""
         self._closed = True
         while self._idle:
             self._idle.pop().close()
+
+    def _put_back(self, connection: Connection, answer: Answer | None) -> None:
+        """Keep the connection for the next request, unless it is of no use for one."""
+        if answer is not None and answer.drain() and not self._closed:
+            self._idle.append(connection)
+            if self._closed:  # meanwhile
+                self.close()
+        else:
+            connection.close()
 
     def _take(self) -> Connection:
         if self._closed:
