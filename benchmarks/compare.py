@@ -17,16 +17,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
-from datasets import DATA_SETS, build
-from jobs import PASSWORD, Job, Tool, jobs
+from datasets import build
+from jobs import DATA_SETS, PASSWORD, Job, Tool, jobs
 from measure import Cost, peak_memory_mib, timed
 
-BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 PASSWORD_VARIABLES = ("PASSWORD", "FROM_PASSWORD")
 
 
@@ -59,13 +58,11 @@ def main() -> int:
             tool.folder.mkdir()
         wanted = [name for name in DATA_SETS if not arguments.only or name in arguments.only.split(",")]
         chosen = [job for job in jobs(build(arguments.data, wanted)) if re.search(arguments.jobs, job.name)]
-        # PYTHONUNBUFFERED and its kin change what is measured, and are set where programs are tested.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-        lines = list(_table(chosen, tools, environment, arguments.rounds))
-    table = "\n".join([*_heading(binaries), *lines])
+        lines = [row(job, tools, arguments.rounds) for job in chosen]
+    table = "\n".join([*heading(binaries, "one local file system"), *lines])
     print(table)
     if arguments.write:
-        _write(arguments.write, table)
+        write_table(arguments.write, table, "benchmark")
     return 0
 
 
@@ -82,17 +79,17 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _table(chosen: Sequence[Job], tools: Sequence[Tool], environment: dict[str, str], rounds: int) -> Iterator[str]:
-    yield "| job | restic wall / CPU / memory | Limpet wall / CPU / memory | wall | CPU | memory | to reach |"
-    yield "|---|---|---|---|---|---|---|"
-    for job in chosen:
-        results = _measure(job, tools, environment, rounds)
-        line = _line(job, results["restic"], results["limpet"])
-        print(line, file=sys.stderr, flush=True)
-        yield line
+def row(job: Job, tools: Sequence[Tool], rounds: int) -> str:
+    """The job measured with both tools, as a row of the table; also shown at once."""
+    results = _measure(job, tools, rounds)
+    line = _line(job, results["restic"], results["limpet"])
+    print(line, file=sys.stderr, flush=True)
+    return line
 
 
-def _measure(job: Job, tools: Sequence[Tool], environment: dict[str, str], rounds: int) -> dict[str, Measured]:
+def _measure(job: Job, tools: Sequence[Tool], rounds: int) -> dict[str, Measured]:
+    # PYTHONUNBUFFERED and its kin change what is measured, and are set where programs are tested.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     results = {tool.folder.name: Measured() for tool in tools}
     for number in range(rounds + 1):
         for tool in tools if number % 2 == 0 else tools[::-1]:
@@ -117,14 +114,17 @@ def _line(job: Job, restic: Measured, limpet: Measured) -> str:
     )
 
 
-def _heading(binaries: dict[str, str]) -> Sequence[str]:
+def heading(binaries: dict[str, str], where: str) -> Sequence[str]:
+    """What was measured, on what and when, and the head of the table."""
     versions = [" ".join(_run([binary, "version"]).split()[:2]) for binary in binaries.values()]
     cpus = len(os.sched_getaffinity(0))
     return [
         f"Measured on {date.today().isoformat()}: {versions[0]} and {versions[1]}, "
         f"Python {platform.python_version()}, {cpus} processors, Linux "
-        f"{platform.release().split('-')[0]}, one local file system. Ratios are Limpet / restic: below 1 is better.",
+        f"{platform.release().split('-')[0]}, {where}. Ratios are Limpet / restic: below 1 is better.",
         "",
+        "| job | restic wall / CPU / memory | Limpet wall / CPU / memory | wall | CPU | memory | to reach |",
+        "|---|---|---|---|---|---|---|",
     ]
 
 
@@ -132,11 +132,12 @@ def _run(command: Sequence[str]) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def _write(path: Path, table: str) -> None:
-    text = path.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    path.write_text(f"{before}{BEGIN}\n{table}\n{END}{after}")
+def write_table(path: Path, table: str, mark: str) -> None:
+    """Put the table between the marks of that name in a Markdown file."""
+    begin, end = f"<!-- {mark}: begin -->", f"<!-- {mark}: end -->"
+    before, _, rest = path.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    path.write_text(f"{before}{begin}\n{table}\n{end}{after}")
 
 
 if __name__ == "__main__":

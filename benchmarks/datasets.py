@@ -1,8 +1,9 @@
-"""The four data sets of the benchmarks, the same on the same machine: files of the system, chosen with a seed.
+"""The data sets of the benchmarks, the same on the same machine: files of the system, chosen with a seed.
 
 big    2 GiB of random bytes in four files
 mixed  about 700 files of 128 KiB to 64 MiB, 1 GiB in all: programs, libraries, documents
 small  80,000 files below 128 KiB in their folders, about 600 MB
+few    20,000 files below 128 KiB in their folders, about 150 MB: over a network the round trips count
 image  a sparse 1 GiB ext4 image that holds 20 MiB
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 SOURCES = ("/usr/include", "/usr/share", "/usr/lib", "/usr/local", "/opt")
 SMALL_FILES = 80_000
+FEW_FILES = 20_000
 MIXED_BYTES = GIB
 IMAGE_BYTES = GIB
 IMAGE_CONTENT_BYTES = 20 * MIB
@@ -74,15 +76,19 @@ def _mixed(folder: Path, listing: list[Found]) -> None:
     _copy_until(folder, [one for one in listing if 128 * KIB <= one[1] <= 64 * MIB], seed=2, size_bytes=MIXED_BYTES)
 
 
-def _small(folder: Path, listing: list[Found]) -> None:
+def _small(folder: Path, listing: list[Found], files: int = SMALL_FILES) -> None:
     chosen = [one for one in listing if one[1] < 128 * KIB]
-    copied = _copy_until(folder / "0", chosen, seed=3, files=SMALL_FILES)
+    copied = _copy_until(folder / "0", chosen, seed=3, files=files)
     # A small system has too few: the same again, with a line that makes each file another one.
     repeat = 1
-    while copied < SMALL_FILES and chosen:
+    while copied < files and chosen:
         mark = f"copy {repeat}\n".encode()
-        copied += _copy_until(folder / str(repeat), chosen, seed=3, files=SMALL_FILES - copied, mark=mark)
+        copied += _copy_until(folder / str(repeat), chosen, seed=3, files=files - copied, mark=mark)
         repeat += 1
+
+
+def _few(folder: Path, listing: list[Found]) -> None:
+    _small(folder, listing, FEW_FILES)
 
 
 def _image(folder: Path, listing: list[Found]) -> None:
@@ -129,6 +135,6 @@ _BUILDERS: dict[str, Callable[[Path, list[Found]], None]] = {
     "big": _big,
     "mixed": _mixed,
     "small": _small,
+    "few": _few,
     "image": _image,
 }
-DATA_SETS = tuple(_BUILDERS)

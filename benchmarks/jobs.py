@@ -16,6 +16,7 @@ from limpet.format.snapshot import encode_snapshot
 from limpet.format.timestamps import NS_PER_S, Time
 
 PASSWORD = "benchmark"
+DATA_SETS = ("big", "mixed", "small", "image")
 MANY_SNAPSHOTS = 1000
 HOUR_NS = 3600 * NS_PER_S
 HALF = "[a-m]*.*"
