@@ -303,8 +303,9 @@ def test_transport(tmp_path: Path, bucket: str, monkeypatch: pytest.MonkeyPatch)
 
     try:
         for transport in (Transport(), Transport(root_certificates=[other])):
-            with pytest.raises(BackendError, match=r"api\.backblazeb2\.com.*certificate"):
+            with pytest.raises(BackendError, match=r"api\.backblazeb2\.com.*certificate") as caught:
                 open_with(transport).create()
+            assert caught.value.permanent
         open_with(Transport(verify_tls=False, user_agent="mine/1.0")).create()
         trusting = open_with(Transport(root_certificates=[certificate], client_certificate=certificate))
         with pytest.raises(MissingFileError):

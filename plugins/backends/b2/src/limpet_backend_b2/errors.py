@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ssl
 import urllib.parse
 from collections.abc import Iterator
 
@@ -44,6 +45,7 @@ def translated(what: str, *, missing: str) -> Iterator[None]:
         raise BackendError(f"{what}: B2 does not take the token any more: {error.message}") from error
     except b2.B2Error as error:
         permanent = not isinstance(error, _TRANSIENT) and not _is_broken_answer(error)
+        permanent = permanent or isinstance(_deepest(error), ssl.SSLCertVerificationError)
         raise BackendError(
             f"{what}: {_reason(error)}", permanent=permanent, retry_after_s=error.retry_after_seconds
         ) from error
