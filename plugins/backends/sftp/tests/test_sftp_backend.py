@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from limpet.testing.backend import BackendConformance
 from limpet_backend_sftp import SftpBackend
 
 from tests.services.process import free_port
-from tests.services.sftp_server import SftpServer
+from tests.services.sftp_server import SFTP_PROGRAM, SftpServer
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +22,15 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SftpServer]:
     """One sshd for all tests here."""
     with SftpServer(tmp_path_factory.mktemp("sshd") / "server") as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def connections() -> Iterator[dict[str, SftpBackend]]:
+    """By client a backend whose connection is used again."""
+    opened: dict[str, SftpBackend] = {}
+    yield opened
+    for backend in opened.values():
+        backend.close()
 
 
 def path_of(backend: Backend, handle: Handle) -> Path:
@@ -40,20 +50,13 @@ class TestThroughSsh(BackendConformance):
     client = "ssh"
     listed_files = 600
 
-    @pytest.fixture(scope="class")
-    def opened(self, server: SftpServer) -> Iterator[SftpBackend]:
-        """Its connection serves every test of the class: to log in takes longer than most of them."""
-        opened = SftpBackend.open(
-            server.location(server.root), {"client": self.client, "args": server.arguments(server.ssh_config())}
-        )
-        yield opened
-        opened.close()
-
     @pytest.fixture
-    def backend(self, server: SftpServer, opened: SftpBackend, tmp_path: Path) -> Backend:
+    def backend(self, server: SftpServer, connections: dict[str, SftpBackend], tmp_path: Path) -> Backend:
         self.server = server
-        place = replace(opened.place, path=str(tmp_path / "repository"))
-        backend = SftpBackend(place, opened.connection)
+        if self.client not in connections:  # it serves every test of the class: logging in takes longer than most
+            connections[self.client] = self._open(server.location(server.root), server.ssh_config())
+        opened = connections[self.client]
+        backend = SftpBackend(replace(opened.place, path=str(tmp_path / "repository")), opened.connection)
         backend.create()
         return backend
 
@@ -95,3 +98,25 @@ class TestThroughParamiko(TestThroughSsh):
     """The way where there is no ssh."""
 
     client = "paramiko"
+
+
+class TestWithoutExtensions(TestThroughSsh):
+    """A server that knows the protocol's version 3 and nothing else: no replacing, no sync, small requests."""
+
+    client = "command"
+
+    def open_with_wrong_credentials(self, backend: Backend) -> Backend | None:
+        return None
+
+    def open_where_nothing_listens(self, backend: Backend) -> Backend | None:
+        return None
+
+    def open_read_only(self, backend: Backend) -> Backend | None:
+        return self._run(backend.location.removeprefix("sftp:"), "-R")
+
+    def _open(self, location: str, config: Path | None = None) -> SftpBackend:
+        return self._run(location)
+
+    def _run(self, location: str, *flags: str) -> SftpBackend:
+        denied = "posix-rename,fsync,limits,statvfs"
+        return SftpBackend.open(location, {"command": shlex.join([str(SFTP_PROGRAM), "-P", denied, *flags])})
