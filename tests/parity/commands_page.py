@@ -57,6 +57,7 @@ NOTES: Mapping[tuple[str, str], Note] = {
     ),
     ("", "--stuck-request-timeout"): Note(Handling.SAME, "a negative one is an error"),
     # -- commands
+    ("backend benchmark", ""): Note(Handling.OWN, "measures a storage and suggests connections and the size of packs"),
     ("backup", ""): Note(Handling.EXTENDED, "several sources in one snapshot: paths, commands, standard input"),
     ("backup", "--read-concurrency"): Note(Handling.SAME, "large files only, and 1 by default: small ones are batched"),
     ("features", ""): Note(Handling.SAME, "`LIMPET_FEATURES` works, too; the table says what each does here"),

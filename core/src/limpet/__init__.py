@@ -28,7 +28,9 @@ if TYPE_CHECKING:
         find_versions as find_versions,
         stats as stats,
     )
+    from limpet.library.measuring import benchmark as benchmark
     from limpet.library.mending import prune as prune, repair_index as repair_index, repair_packs as repair_packs
+    from limpet.operations.benchmark import BenchmarkOptions as BenchmarkOptions
     from limpet.operations.dump import Archive as Archive
     from limpet.operations.prune import PruneOptions as PruneOptions, UnusedLimit as UnusedLimit
     from limpet.operations.restore import Overwrite as Overwrite, RestoreOptions as RestoreOptions
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Archive": "limpet.operations.dump",
+    "BenchmarkOptions": "limpet.operations.benchmark",
     "CountMode": "limpet.operations.stats",
     "NewMetadata": "limpet.operations.rewrite",
     "Overwrite": "limpet.operations.restore",
@@ -70,6 +73,7 @@ _HOMES = {
     "UNLIMITED": "limpet.operations.retention",
     "UnusedLimit": "limpet.operations.prune",
     "backup": "limpet.library.basics",
+    "benchmark": "limpet.library.measuring",
     "check": "limpet.library.basics",
     "copy": "limpet.library.remaking",
     "create_repository": "limpet.library.basics",

@@ -97,6 +97,11 @@ class Backend(ABC):
         UsageError where the location or an option makes no sense. Secrets must not show in `repr`.
         """
 
+    @classmethod
+    def below(cls, location: str, name: str) -> str:
+        """The location of a place called `name` inside `location`. Override where another character divides the two."""
+        return f"{location}{name}" if location.endswith((":", "/")) else f"{location}/{name}"
+
     @property
     @abstractmethod
     def location(self) -> str:

@@ -84,6 +84,22 @@ def open_backend(
         ) from error
 
 
+def scratch_location(location: str) -> str:
+    """A location inside this one that nobody uses yet: a folder or prefix with a random name; errors as `backend`."""
+    parsed = backend_location(location)
+    rest = backend(parsed.scheme).below(parsed.rest, f"limpet-scratch-{os.urandom(8).hex()}")
+    return rest if parsed.scheme == PATH else f"{parsed.scheme}:{rest}"
+
+
+def connections_option(location: str) -> str | None:
+    """The full name of the option for the number of connections, such as `s3.connections`, if there is one."""
+    scheme = backend_location(location).scheme
+    if all(option.name != "connections" for option in backend(scheme).options):
+        return None
+    own_name = min(aliases(PluginKind.BACKEND, scheme), key=lambda alias: (alias == PATH, alias))
+    return f"{own_name}.connections"
+
+
 def _watched(opened: Backend, timeout_s: float | None) -> Backend:
     """The backend, inside a watchdog where it cannot limit the time of its calls itself."""
     if timeout_s is None or not opened.properties.needs_watchdog:

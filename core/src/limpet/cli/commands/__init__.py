@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 COMMANDS = {
+    "backend": "Measure storages",
     "backup": "Create a new backup of files and/or directories",
     "cache": "Operate on local cache directories",
     "cat": "Print internal objects to stdout",

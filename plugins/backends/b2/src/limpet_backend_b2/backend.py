@@ -77,6 +77,11 @@ class B2Backend(Backend):
         bucket = Bucket(place.bucket, Credentials(str(key_id), str(key), realm), transport, connections)
         return cls(place, bucket, removal=removal, connections=connections)
 
+    @classmethod
+    def below(cls, location: str, name: str) -> str:
+        """With the second colon that a location without a path lacks."""
+        return super().below(location if ":" in location else f"{location}:", name)
+
     @property
     def location(self) -> str:
         return str(self._place)
