@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 import pytest
+from limpet.format.native import die_with_parent
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ROOT / ".cache/services"
@@ -62,6 +63,7 @@ class ServerProcess:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,  # it and its children are ended together
+                preexec_fn=die_with_parent,  # noqa: PLW1509  # one system call: a killed test run leaves nothing behind
             )
 
     def wait_for_port(self, port: int) -> Self:
