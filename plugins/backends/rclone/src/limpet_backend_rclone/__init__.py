@@ -1,1 +1,5 @@
-"""Limpet backend: everything that rclone reaches."""
+"""Limpet backend: any remote of rclone's."""
+
+from limpet_backend_rclone.backend import RcloneBackend
+
+__all__ = ["RcloneBackend"]

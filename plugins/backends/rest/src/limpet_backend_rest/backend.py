@@ -77,14 +77,14 @@ class RestBackend(Backend):
             length_bytes = self._left(handle, offset_bytes, length_bytes)
             if length_bytes == 0:
                 return b""
-        return self._get(handle, offset_bytes, length_bytes, Answer.read)
+        return self._get(handle, offset_bytes, length_bytes)
 
     def load_into(self, handle: Handle, offset_bytes: int, buffer: memoryview) -> None:
         if not buffer.nbytes:
             self._left(handle, offset_bytes, 0)
             return
         view = buffer.cast("B")
-        self._get(handle, offset_bytes, view.nbytes, lambda answer: answer.read_into(view))
+        self._get(handle, offset_bytes, view.nbytes, view)
 
     def stat(self, handle: Handle) -> FileInfo:
         def receive(answer: Answer, what: str) -> FileInfo:
@@ -110,15 +110,9 @@ class RestBackend(Backend):
                 continue  # removed meanwhile
 
     def remove(self, handle: Handle) -> None:
-        """Look whether it is there first: a server says yes to the removal of what is missing."""
+        """Look whether it is there first: rest-server says yes to the removal of what is missing."""
         self.stat(handle)
-
-        def receive(answer: Answer, what: str) -> None:
-            if answer.status == 404:
-                raise missing(handle, self._location)
-            self._expect_success(answer, what)
-
-        self._ask(f"remove {handle}", "DELETE", self._path(handle), receive)
+        self._delete_file(handle)
 
     def delete(self) -> None:
         """Remove every file, the config last; the protocol has no way to remove the empty folders."""
@@ -130,19 +124,33 @@ class RestBackend(Backend):
     def close(self) -> None:
         self._pool.close()
 
+    def _delete_file(self, handle: Handle) -> None:
+        def receive(answer: Answer, what: str) -> None:
+            if answer.status == 404:
+                raise missing(handle, self._location)
+            self._expect_success(answer, what)
+
+        self._ask(f"remove {handle}", "DELETE", self._path(handle), receive)
+
     def _remove_if_there(self, handle: Handle) -> None:
         try:
             self.remove(handle)
         except MissingFileError:
             return
 
-    def _get(self, handle: Handle, offset: int, length: int | None, read: Callable[[Answer], T]) -> T:
-        """What `read` makes of the body, once the head says that it is the range asked for."""
+    def _get(self, handle: Handle, offset: int, length: int | None, buffer: memoryview | None = None) -> bytes:
+        """The bytes of the range, or none if they went into the buffer, which is as long."""
         if offset < 0 or (length is not None and length < 0):
             raise self._beyond(handle, offset, length)
         last = "" if length is None else offset + length - 1
 
-        def receive(answer: Answer, what: str) -> T:
+        def check_length(found: int) -> None:
+            if length is not None and found < length:
+                raise self._beyond(handle, offset, length)
+            if length is not None and found > length:
+                raise ProtocolError(f"the answer has {found} bytes instead of {length}")
+
+        def receive(answer: Answer, what: str) -> bytes:
             if answer.status == 404:
                 raise missing(handle, self._location)
             if answer.status == 416:
@@ -151,13 +159,19 @@ class RestBackend(Backend):
                 raise status_error(what, self._location, answer)
             if answer.status == 200 and (offset or length not in {None, answer.length}):
                 raise ProtocolError("the answer is the whole file instead of the range asked for")
-            if length is not None and answer.length is not None and answer.length != length:
-                if answer.length < length:
-                    raise self._beyond(handle, offset, length)
-                raise ProtocolError(f"the answer has {answer.length} bytes instead of {length}")
             if answer.status == 206 and _range_start(answer) not in {None, offset}:
                 raise ProtocolError("the answer is another range than was asked for")
-            return read(answer)
+            if answer.length is not None:
+                check_length(answer.length)
+            data = b""
+            if buffer is not None and answer.length is not None:
+                answer.read_into(buffer)
+                return data
+            data = answer.read()
+            check_length(len(data))
+            if buffer is not None:
+                buffer[:] = data
+            return data
 
         return self._ask(f"load {handle}", "GET", self._path(handle), receive, more=f"Range: bytes={offset}-{last}\r\n")
 

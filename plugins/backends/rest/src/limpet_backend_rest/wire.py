@@ -116,16 +116,11 @@ class Answer:
         return data
 
     def read_into(self, buffer: memoryview) -> None:
-        """Fill the buffer with the body, which is as long; ProtocolError if it is cut or of another length."""
-        if self.length == buffer.nbytes:
-            count = self._reader.readinto(buffer) if buffer.nbytes else 0  # type: ignore[attr-defined]
-            self._check_count(count, buffer.nbytes)
+        """Fill the buffer with the body, whose stated length is its own; ProtocolError if it is cut."""
+        assert self.length == buffer.nbytes
+        if not self._complete:
+            self._check_count(self._reader.readinto(buffer), buffer.nbytes)  # type: ignore[attr-defined]
             self._complete = True
-            return
-        data = self.read()
-        if len(data) != buffer.nbytes:
-            raise ProtocolError(f"the answer has {len(data)} bytes instead of {buffer.nbytes}")
-        buffer[:] = data
 
     def drain(self) -> bool:
         """Read what is left of a body that nobody wants, unless it is long; whether the connection is free again."""
