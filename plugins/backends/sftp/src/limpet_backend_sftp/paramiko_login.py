@@ -103,7 +103,7 @@ def _log_in(host: Host, before: paramiko.Transport | None, limit_s: float, stack
             host.name,
             port=host.port,
             username=host.user,
-            key_filename=[os.path.expanduser(path) for path in host.identities] or None,
+            key_filename=list(host.identities) or None,
             sock=way,  # a channel will do, as its documentation says
             allow_agent=not only_named and host.setting("identityagent").lower() != "none",
             look_for_keys=not only_named,
@@ -166,7 +166,8 @@ def _host(configuration: paramiko.SSHConfig, given: Arguments, asked: ServerPath
     if not port.isdigit():
         raise UsageError(f"{port!r} is no port")
     user = asked.user or settings.get("user") or getpass.getuser()
-    identities = [*given.identities, *settings.get("identityfile", [])]
+    named = [os.path.expanduser(path) for path in [*given.identities, *settings.get("identityfile", [])]]
+    identities = [path for path in named if os.path.exists(path)]  # as ssh: those that are not there do not matter
     return Host(str(settings.get("hostname", asked.host)), int(port), str(user), settings, identities)
 
 
