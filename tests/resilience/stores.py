@@ -34,6 +34,8 @@ class Store:
     def create(self) -> None:
         """An empty repository whose password costs nothing to try."""
         limpet.create_repository(str(self.files), PASSWORD, kdf=KdfParameters(2, 1, 1, new_salt())).close()
+        for folder in (self.files / "data").iterdir():  # an object store has none that are empty, and lists slowly then
+            folder.rmdir()
 
 
 def rest_store(folder: Path, *flags: str) -> Store:
@@ -63,4 +65,4 @@ def s3_store(folder: Path) -> Store:
     )
 
 
-STORES: Mapping[str, Callable[[Path], Store]] = {"rest": rest_store}
+STORES: Mapping[str, Callable[[Path], Store]] = {"rest": rest_store, "s3": s3_store}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import urllib.request
 from pathlib import Path
 
 from tests.services.process import SERVICES, ServerProcess, free_port, program
@@ -14,25 +15,39 @@ class RcloneS3Server(ServerProcess):
     s3_secret = "limpet-secret"
     region = "us-east-1"
 
-    def __init__(self, folder: Path, *, certificate: Path | None = None, client_authority: Path | None = None) -> None:
-        """`certificate` is a PEM file with the key in it; `client_authority` signs those that clients must have."""
-        self.root = folder / "buckets"
+    def __init__(
+        self,
+        folder: Path,
+        *arguments: str,
+        root: Path | None = None,
+        certificate: Path | None = None,
+        client_authority: Path | None = None,
+    ) -> None:
+        """Serve `root`, a new one below `folder` if it is not given; `arguments` are rclone's.
+
+        `certificate` is a PEM file with the key in it; `client_authority` signs those that clients must have.
+        """
+        self.root = root or folder / "buckets"
         self.root.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
+        self.port, self._control = free_port(), free_port()
         self.url = f"{'http' if certificate is None else 'https'}://127.0.0.1:{self.port}"
-        command: list[str | Path] = [
-            program("rclone", SERVICES / "rclone_s3/bin"),
-            "serve",
-            "s3",
-            "--addr",
-            f"127.0.0.1:{self.port}",
-        ]
-        command += ["--auth-key", f"{self.s3_key},{self.s3_secret}", "--vfs-cache-mode", "off"]
-        # A folder that is empty is no bucket's end, and a file changed beside the server shows at once.
-        command += ["--no-cleanup", "--dir-cache-time", "0s", "--config", "/dev/null"]
+        command: list[str | Path] = [program("rclone", SERVICES / "rclone_s3/bin"), "serve", "s3"]
+        command += ["--addr", f"127.0.0.1:{self.port}", "--auth-key", f"{self.s3_key},{self.s3_secret}"]
+        # A bucket stays when its last object goes. Folders are remembered: without that it hangs under load.
+        command += ["--no-cleanup", "--dir-cache-time", "1h", "--vfs-cache-mode", "off", "--config", "/dev/null"]
+        command += ["--rc", "--rc-addr", f"127.0.0.1:{self._control}", "--rc-no-auth", *arguments]
         if certificate is not None:
             command += ["--cert", certificate, "--key", certificate]
         if client_authority is not None:
             command += ["--client-ca", client_authority]
-        super().__init__([*command, self.root], folder / "rclone.log")
+        super().__init__([*command, self.root], folder / f"rclone-{self.port}.log")
         self.wait_for_port(self.port)
+        self.wait_for_port(self._control)
+
+    def write(self, path: str, data: bytes) -> None:
+        """Put a file at `BUCKET/KEY` beside the server, which is then told to look again."""
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data)
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._control}/vfs/forget", data=b"") as answer:
+            answer.read()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -101,13 +100,11 @@ class TestRclone(BackendConformance):
         backend.close()
 
     def back_door_read(self, backend: Backend, handle: Handle) -> bytes | None:
-        path = self._path(handle)
+        path = self.server.root / self.bucket / object_path(handle)
         return path.read_bytes() if path.exists() else None
 
     def back_door_write(self, backend: Backend, handle: Handle, data: bytes) -> None:
-        path = self._path(handle)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
+        self.server.write(f"{self.bucket}/{object_path(handle)}", data)
 
     def open_again(self, backend: Backend) -> Backend | None:
         return opened(backend.location, self.server.s3_key, self.server.s3_secret)
@@ -118,5 +115,8 @@ class TestRclone(BackendConformance):
     def open_missing_store(self, backend: Backend) -> Backend | None:
         return opened(f"s3:{self.server.url}/no-such-bucket", self.server.s3_key, self.server.s3_secret)
 
-    def _path(self, handle: Handle) -> Path:
-        return self.server.root / self.bucket / object_path(handle)
+    def open_where_nothing_listens(self, backend: Backend) -> Backend | None:
+        return opened(f"s3:http://127.0.0.1:{free_port()}/{self.bucket}", self.server.s3_key, self.server.s3_secret)
+
+    @pytest.mark.skip(reason="rclone removes the old file before it has the new one; Swift does better")
+    def test_replace_is_seen_whole(self, backend: Backend) -> None: ...
