@@ -25,6 +25,8 @@ _PAUSE_S = 0.005
 # A line on the pipe says that rclone shall end. The end of the pipe says that we did, killed maybe: rclone then has a
 # second, in which it sees that its uploads broke off and removes what there is of them.
 _WATCH = """
+folder=$1
+shift
 exec 3<&0 </dev/null
 "$@" 3<&- &
 rclone=$!
@@ -34,6 +36,8 @@ exec 3<&-
 wait "$rclone"
 code=$?
 kill "$watch" 2>/dev/null
+rm -f "$folder/rclone"
+rmdir "$folder" 2>/dev/null
 exit "$code"
 """
 
@@ -53,7 +57,7 @@ class RcloneProcess:
             self._program = argv[0]
             _check_program(self._program)
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _WATCH, "limpet", *argv],
+                ["/bin/sh", "-c", _WATCH, "limpet", folder, *argv],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -89,12 +93,11 @@ class RcloneProcess:
             if not process.stdin.closed:
                 process.stdin.write(b"\n")
             process.stdin.close()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(END_LIMIT_S)
-        except subprocess.TimeoutExpired:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # it, or what it has left behind
+        process.wait()
         self._listener.join(END_LIMIT_S)
         self._remove_folder()
 
