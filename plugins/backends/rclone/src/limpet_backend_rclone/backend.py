@@ -15,7 +15,8 @@ from limpet.contracts.backend import Content, Handle
 from limpet.contracts.options import Option, Options
 from limpet.contracts.transport import DEFAULT_TRANSPORT, Transport
 from limpet.errors import BackendError, MissingFileError, UsageError
-from limpet_backend_rest import Place, RestBackend, connection_count
+from limpet_backend_rest.backend import RestBackend, connection_count
+from limpet_backend_rest.place import Place
 from limpet_backend_rest.wire import Answer
 
 from limpet_backend_rclone.process import RcloneProcess

@@ -1,6 +1,5 @@
 """Limpet backend: restic's REST server."""
 
-from limpet_backend_rest.backend import RestBackend, connection_count
-from limpet_backend_rest.place import Place
+from limpet_backend_rest.backend import RestBackend
 
-__all__ = ["Place", "RestBackend", "connection_count"]
+__all__ = ["RestBackend"]
