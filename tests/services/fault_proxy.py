@@ -98,7 +98,7 @@ class Plan:
     times: int | None
     happened: int = 0
     _since: int = 0
-    _struck: tuple[str, str] | None = None
+    _struck: tuple[str, str, str] | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def strike(self, request: Request) -> Fault | None:
@@ -107,7 +107,7 @@ class Plan:
             if not self.when(request) or (self.times is not None and self.happened >= self.times):
                 return None
             self._since += 1
-            here = (request.method, request.path)
+            here = (request.method, request.path, request.headers.get("range", ""))
             if self._since < self.every or (self.every > 1 and here == self._struck):
                 return None
             fault = self.faults[self.happened % len(self.faults)]

@@ -30,7 +30,10 @@ def end(connection: socket.socket) -> None:
 
 
 class LoopbackServer(ABC):
-    """Listens from the start until `close`. `accepted` counts connections, `open_now` those not yet ended."""
+    """Listens from the start until `close`.
+
+    `accepted` counts connections, `open_now` those not yet ended, `most_open` the most of them at any time.
+    """
 
     def __init__(self) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
@@ -41,6 +44,7 @@ class LoopbackServer(ABC):
         self._threads: list[threading.Thread] = []
         self._closed = threading.Event()
         self._open = 0
+        self._most_open = 0
         self._acceptor = threading.Thread(target=self._accept, name=f"{type(self).__name__} accepts", daemon=True)
         self._acceptor.start()
 
@@ -55,6 +59,12 @@ class LoopbackServer(ABC):
         """How many of them the client still holds open."""
         with self._lock:
             return self._open
+
+    @property
+    def most_open(self) -> int:
+        """How many of them were open at the same time at most."""
+        with self._lock:
+            return self._most_open
 
     def close(self) -> None:
         """Stop listening, end every connection and wait for the threads. Idempotent."""
@@ -97,6 +107,7 @@ class LoopbackServer(ABC):
             with self._lock:
                 self._accepted += 1
                 self._open += 1
+                self._most_open = max(self._most_open, self._open)
             self._hold(client)
             thread = threading.Thread(target=self._run, args=(client,), name=f"{type(self).__name__}", daemon=True)
             self._threads.append(thread)

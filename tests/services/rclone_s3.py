@@ -20,19 +20,21 @@ class RcloneS3Server(ServerProcess):
         folder: Path,
         *arguments: str,
         root: Path | None = None,
+        for_all: bool = False,
         certificate: Path | None = None,
         client_authority: Path | None = None,
     ) -> None:
         """Serve `root`, a new one below `folder` if it is not given; `arguments` are rclone's.
 
-        `certificate` is a PEM file with the key in it; `client_authority` signs those that clients must have.
+        `for_all` lets in who has no key; `certificate` is a PEM file with the key in it; `client_authority` signs those that clients must have.
         """
         self.root = root or folder / "buckets"
         self.root.mkdir(parents=True, exist_ok=True)
         self.port, self._control = free_port(), free_port()
         self.url = f"{'http' if certificate is None else 'https'}://127.0.0.1:{self.port}"
         command: list[str | Path] = [program("rclone", SERVICES / "rclone_s3/bin"), "serve", "s3"]
-        command += ["--addr", f"127.0.0.1:{self.port}", "--auth-key", f"{self.s3_key},{self.s3_secret}"]
+        command += ["--addr", f"127.0.0.1:{self.port}"]
+        command += [] if for_all else ["--auth-key", f"{self.s3_key},{self.s3_secret}"]
         # A bucket stays when its last object goes. Folders are remembered: without that it hangs under load.
         command += ["--no-cleanup", "--dir-cache-time", "1h", "--vfs-cache-mode", "off", "--config", "/dev/null"]
         command += ["--rc", "--rc-addr", f"127.0.0.1:{self._control}", "--rc-no-auth", *arguments]

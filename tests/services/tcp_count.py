@@ -18,7 +18,7 @@ class CountingProxy(LoopbackServer):
 
     def serve(self, client: socket.socket) -> None:
         server = self.connect(self._target_port)
-        back = threading.Thread(target=self._pump, args=(server, client), daemon=True)
+        back = threading.Thread(target=self._pump, args=(server, client), name=type(self).__name__, daemon=True)
         back.start()
         try:
             self._pump(client, server)
