@@ -66,6 +66,7 @@ NOTES: Mapping[tuple[str, str], Note] = {
     ("mount", ""): Note(Handling.NOT_YET, "will be a plugin: it needs a library for FUSE"),
     ("options", ""): Note(Handling.EXTENDED, "of all installed plugins, hooks and sources included"),
     ("plugin list", ""): Note(Handling.OWN, "all plugins, broken ones too"),
+    ("plugin check", ""): Note(Handling.OWN, "runs the conformance suite of backends at a place of yours"),
     ("plugin info", ""): Note(Handling.OWN, "contract, options and origin of one"),
     ("self-update", ""): Note(
         Handling.NO_EFFECT,

@@ -42,7 +42,7 @@ def bucket() -> str:
 
 def options_of(server: B2Server, **other: Any) -> dict[str, Any]:
     """What the backend is opened with, as the owner of the account."""
-    return {"account_id": server.key_id, "account_key": server.key, "realm": server.url, **other}
+    return {"account-id": server.key_id, "account-key": server.key, "realm": server.url, **other}
 
 
 def open_b2(server: B2Server, bucket: str, **other: Any) -> B2Backend:
@@ -91,7 +91,7 @@ class TestB2Backend(BackendConformance):
         return open_b2(self.server, bucket_of(backend))
 
     def open_with_wrong_credentials(self, backend: Backend) -> Backend:
-        return open_b2(self.server, bucket_of(backend), account_key="not the key")
+        return open_b2(self.server, bucket_of(backend), **{"account-key": "not the key"})
 
     def open_missing_store(self, backend: Backend) -> Backend:
         return open_b2(self.server, "no-such-bucket")
@@ -101,7 +101,7 @@ class TestB2Backend(BackendConformance):
 
     def open_read_only(self, backend: Backend) -> Backend:
         key_id, key = self.server.make_key(("listBuckets", "listFiles", "readFiles"))
-        return open_b2(self.server, bucket_of(backend), account_id=key_id, account_key=key)
+        return open_b2(self.server, bucket_of(backend), **{"account-id": key_id, "account-key": key})
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def bucket_id(server: B2Server, backend: B2Backend) -> str:
 def test_restricted_key(server: B2Server, bucket: str, backend: B2Backend, bucket_id: str) -> None:
     """A key for one bucket and prefix, which may not even list buckets, is the one that people should use."""
     key_id, key = server.make_key(bucket_id=bucket_id, prefix=f"{PREFIX}/")
-    restricted = open_b2(server, bucket, account_id=key_id, account_key=key)
+    restricted = open_b2(server, bucket, **{"account-id": key_id, "account-key": key})
     restricted.create()
     restricted.save(CONFIG_HANDLE, content_of(b"the config"))
     handles = save_all(restricted, FileKind.PACK, [b"one", b"two"])
@@ -132,11 +132,11 @@ def test_restricted_key(server: B2Server, bucket: str, backend: B2Backend, bucke
     restricted.remove(handles[0])
     restricted.delete()
     assert server.versions(bucket_id) == []
-    elsewhere = B2Backend.open(f"{bucket}:elsewhere", options_of(server, account_id=key_id, account_key=key))
+    elsewhere = B2Backend.open(f"{bucket}:elsewhere", options_of(server, **{"account-id": key_id, "account-key": key}))
     with pytest.raises(BackendError, match=r"may not do that.*restricted to files that start with") as caught:
         elsewhere.save(CONFIG_HANDLE, content_of(b"the config"))
     assert caught.value.permanent
-    other = open_b2(server, "another-bucket", account_id=key_id, account_key=key)
+    other = open_b2(server, "another-bucket", **{"account-id": key_id, "account-key": key})
     with pytest.raises(BackendError, match=f"for the bucket '{bucket}', not for 'another-bucket'") as caught:
         other.stat(CONFIG_HANDLE)
     assert caught.value.permanent
@@ -160,7 +160,7 @@ def test_hidden_files(server: B2Server, bucket: str, backend: B2Backend, bucket_
         hiding = open_b2(server, bucket, delete="hide")
     else:
         key_id, key = server.make_key(("listBuckets", "listFiles", "readFiles", "writeFiles"))
-        hiding = open_b2(server, bucket, account_id=key_id, account_key=key)
+        hiding = open_b2(server, bucket, **{"account-id": key_id, "account-key": key})
     handle, kept = save_all(hiding, FileKind.SNAPSHOT, [b"removed", b"kept"])
     hiding.remove(handle)
     assert server.versions(bucket_id, name_of(handle)) == [(name_of(handle), "hide"), (name_of(handle), "upload")]
@@ -222,10 +222,10 @@ def test_tokens_expire(server: B2Server, backend: B2Backend) -> None:
 def test_keys_that_do_not_fit(server: B2Server, bucket: str, backend: B2Backend) -> None:
     """A key that may not do this, or is none, is told as that, at once: tried again it looks like a bad network."""
     key_id, key = server.make_key()
-    other = open_b2(server, bucket, account_id=key_id, account_key=key)
+    other = open_b2(server, bucket, **{"account-id": key_id, "account-key": key})
     with pytest.raises(BackendError, match="may not do that"):
         other.stat(CONFIG_HANDLE)  # it may not look for buckets
-    wrong = open_b2(server, bucket, account_id=key_id, account_key="withdrawn")
+    wrong = open_b2(server, bucket, **{"account-id": key_id, "account-key": "withdrawn"})
     with pytest.raises(BackendError, match=f"does not accept the application key '{key_id}'") as caught:
         wrong.stat(CONFIG_HANDLE)
     assert caught.value.permanent
@@ -331,7 +331,7 @@ def test_a_bucket_of_somebody_else(server: B2Server, bucket: str, backend: B2Bac
     """Names of buckets are one for all accounts: that it is taken is nothing to wait for."""
     key_id, key = server.make_key(("listBuckets", "writeBuckets"), bucket_id=bucket_id)
     with pytest.raises(BackendError, match="not for 'taken-by-others'") as caught:
-        open_b2(server, "taken-by-others", account_id=key_id, account_key=key).create()
+        open_b2(server, "taken-by-others", **{"account-id": key_id, "account-key": key}).create()
     assert caught.value.permanent
 
 
@@ -359,8 +359,8 @@ def test_locations(location: str, name: str) -> None:
         ("under_score", {}, "letters, digits and dashes"),
         ("bucket-name:a\nb", {}, "can be called"),
         ("bucket-name:../x", {}, "can be called"),
-        ("bucket-name", {"account_id": None}, "B2_ACCOUNT_ID"),
-        ("bucket-name", {"account_key": ""}, "B2_ACCOUNT_KEY"),
+        ("bucket-name", {"account-id": None}, "B2_ACCOUNT_ID"),
+        ("bucket-name", {"account-key": ""}, "B2_ACCOUNT_KEY"),
         ("bucket-name", {"connections": 0}, "from 1 on"),
         ("bucket-name", {"delete": "maybe"}, "auto"),
         ("bucket-name", {"realm": "ftp://x"}, "https://"),
@@ -369,4 +369,4 @@ def test_locations(location: str, name: str) -> None:
 def test_what_makes_no_sense(location: str, options: dict[str, Any], message: str) -> None:
     """A mistake in a location or an option is told before anything is asked of a server."""
     with pytest.raises(UsageError, match=message):
-        B2Backend.open(location, {"account_id": "an id", "account_key": "a key", **options})
+        B2Backend.open(location, {"account-id": "an id", "account-key": "a key", **options})

@@ -22,7 +22,7 @@ COMMANDS = {
     "ls": "List files in a snapshot",
     "migrate": "Apply migrations",
     "options": "Print list of extended options",
-    "plugin": "List and describe the installed plugins",
+    "plugin": "List, describe and check the installed plugins",
     "protect": "Keep snapshots from being removed",
     "prune": "Remove unneeded data from the repository",
     "recover": "Recover data from the repository not referenced by snapshots",

@@ -1,19 +1,25 @@
-"""`limpet plugin list|info`: what is installed, what it can be told, and what is wrong with it."""
+"""`limpet plugin list|info|check`: what is installed, what it can be told, and what is wrong with it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import click
 
+from limpet import registry
 from limpet.cli.exits import EXIT_FAILED, CommandExit
 from limpet.cli.group import LimpetGroup
+from limpet.cli.plugin_check import run_conformance
 from limpet.cli.session import Session, pass_session
 from limpet.cli.table import format_table
 from limpet.contracts.options import Option, OptionValue
-from limpet.registry.kinds import contract_version
+from limpet.errors import UsageError
+from limpet.operations.emptiness import require_empty
+from limpet.registry.kinds import PluginKind, contract_version
 from limpet.registry.listing import PluginInfo, plugins, plugins_called
+from limpet.registry.loading import aliases
 from limpet.registry.option_values import format_default
 
 _STATUS_OK = "ok"
@@ -21,7 +27,7 @@ _STATUS_OK = "ok"
 
 @click.group("plugin", cls=LimpetGroup)
 def command() -> None:
-    """List and describe the installed plugins."""
+    """List, describe and check the installed plugins."""
 
 
 @command.command("list")
@@ -50,6 +56,50 @@ def info_command(session: Session, name: str) -> None:
         session.print("\n\n".join("\n".join(_lines(info)) for info in found))
     if any(info.error is not None for info in found):
         raise CommandExit(EXIT_FAILED)
+
+
+@command.command("check")
+@click.option("--location", metavar="location", help="an empty place that the backend may write to (required)")
+@click.option("--only", metavar="expression", help="run the tests that fit this expression of pytest's -k")
+@click.argument("name")
+@pass_session
+def check_command(session: Session, name: str, location: str | None, only: str | None) -> None:
+    """Run the conformance suite of backends with the backend NAME.
+
+    It saves, reads and removes several thousand files at the location, which has to be empty, and leaves it so. What
+    needs a way into the store beside the backend is skipped. pytest has to be installed.
+    """
+    location = _location_to_check(name, location)
+    options, transport = session.options.extended(), session.options.transport()
+    backend = registry.open_backend(location, options, transport)
+    try:
+        require_empty(backend, "a check")
+    finally:
+        backend.close()
+    result = run_conformance(
+        location, options, transport, only=only, tell=session.terminal.error if session.json else session.print
+    )
+    if session.json:
+        session.print_json({"message_type": "plugin_check", "plugin": name, **asdict(result)})
+    else:
+        session.print(f"passed: {result.passed}, skipped: {len(result.skipped)}, failed: {len(result.failed)}")
+    if result.failed:
+        raise CommandExit(EXIT_FAILED, f"the backend {name!r} does not keep the contract, see the tests that failed")
+
+
+def _location_to_check(name: str, location: str | None) -> str:
+    """The location, if the plugin is a backend and the location one of its own; else UsageError."""
+    if not registry.is_installed(PluginKind.BACKEND, name):
+        kinds = [info.kind.value for info in plugins_called(name)]
+        raise UsageError(
+            f"{name!r} is a {kinds[0]}: only backends can be checked; a test of its own inherits its suite"
+        )
+    if location is None:
+        raise UsageError(f"say with --location where {name!r} may write: an empty place, as for -r")
+    scheme = registry.backend_location(location).scheme
+    if scheme not in aliases(PluginKind.BACKEND, name):
+        raise UsageError(f"{registry.redact(location)!r} is a location of the backend {scheme!r}, not of {name!r}")
+    return location
 
 
 def _document(info: PluginInfo) -> dict[str, Any]:

@@ -11,14 +11,15 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from limpet.contracts.backend import CONFIG_HANDLE, Backend, Content, FileKind, Handle
-from limpet.errors import MissingFileError, UsageError
+from limpet.contracts.backend import Backend, Content, FileKind, Handle
+from limpet.errors import UsageError
 from limpet.operations.benchmark.results import MIB, BenchmarkResult, CallTime, Load
+from limpet.operations.emptiness import require_empty
 from limpet.progress import Progress, Reporter, SilentReporter
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _scratch(open_with: OpenWith) -> Iterator[Backend]:
     """The storage, made and empty; deleted afterwards, whatever happens."""
     backend = open_with(1)
     try:
-        _require_empty(backend)
+        require_empty(backend, "a benchmark")
         backend.create()
         try:
             yield backend
@@ -94,22 +95,6 @@ def _scratch(open_with: OpenWith) -> Iterator[Backend]:
             backend.delete()
     finally:
         backend.close()
-
-
-def _require_empty(backend: Backend) -> None:
-    with suppress(MissingFileError):
-        backend.stat(CONFIG_HANDLE)
-        raise UsageError(f"there is a repository in {backend.location}: a benchmark needs an empty place")
-    for kind in FileKind:
-        if kind is not FileKind.CONFIG and _has_any(backend, kind):
-            raise UsageError(f"{backend.location} is not empty: a benchmark needs an empty place")
-
-
-def _has_any(backend: Backend, kind: FileKind) -> bool:
-    try:
-        return next(iter(backend.list(kind)), None) is not None
-    except MissingFileError:
-        return False  # not even its bucket is there
 
 
 @contextmanager

@@ -36,8 +36,8 @@ class B2Backend(Backend):
     contract_version: ClassVar[int] = 1
     options: ClassVar[Sequence[Option]] = (
         Option("connections", "how many connections are used at once", type="integer", default=5),
-        Option("account_id", "the id of the application key, or of the account", environment="B2_ACCOUNT_ID"),
-        Option("account_key", "the application key", environment="B2_ACCOUNT_KEY", secret=True),
+        Option("account-id", "the id of the application key, or of the account", environment="B2_ACCOUNT_ID"),
+        Option("account-key", "the application key", environment="B2_ACCOUNT_KEY", secret=True),
         Option(
             "delete",
             "what becomes of removed files: `hard` removes all their versions, `hide` hides them, `auto` hides them"
@@ -66,8 +66,8 @@ class B2Backend(Backend):
         if not isinstance(connections, int) or connections < 1:
             raise UsageError(f"b2.connections must be a number from 1 on, not {connections!r}")
         removal = _removal(options)
-        key_id, key = options.get("account_id"), options.get("account_key")
-        for value, name, variable in ((key_id, "account_id", "B2_ACCOUNT_ID"), (key, "account_key", "B2_ACCOUNT_KEY")):
+        key_id, key = options.get("account-id"), options.get("account-key")
+        for value, name, variable in ((key_id, "account-id", "B2_ACCOUNT_ID"), (key, "account-key", "B2_ACCOUNT_KEY")):
             if not value:
                 raise UsageError(f"{place}: no {name} is given; set ${variable} to that of an application key")
         realm = _realm(options)

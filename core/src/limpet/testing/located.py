@@ -1,0 +1,111 @@
+"""The conformance suite of backends at a location that a user names: `limpet plugin check` runs it.
+
+LIMPET_CHECK in the environment holds the location, options and transport as JSON. The location is empty before and
+after each test. There is no way into the store but the backend itself: a second instance stands in for the back door.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from limpet import registry
+from limpet.contracts.backend import Backend, Content, FileKind, Handle
+from limpet.contracts.transport import Transport
+from limpet.errors import BackendError, MissingFileError
+from limpet.registry.kinds import PluginKind
+from limpet.registry.opening import plugin_options
+from limpet.testing.backend import BackendConformance, content_of, handle_of
+
+
+def wanted() -> dict[str, Any]:
+    """What LIMPET_CHECK says."""
+    found: dict[str, Any] = json.loads(os.environ["LIMPET_CHECK"])
+    return found
+
+
+def open_located() -> Backend:
+    """The backend itself, with nothing around it."""
+    given = wanted()
+    place = registry.backend_location(given["location"])
+    plugin = registry.backend(place.scheme)
+    values = plugin_options(PluginKind.BACKEND, place.scheme, plugin.options, given["options"])
+    return plugin.open(place.rest, values, Transport(**given["transport"]))
+
+
+@pytest.fixture(scope="session")
+def refuses_wrong_names() -> bool:
+    """Whether the store itself looks whether a file's SHA-256 is its name, as rest-server does."""
+    backend = open_located()
+    try:
+        backend.create()
+        handle = handle_of(b"the name")
+        backend.save(handle, content_of(b"something else"))
+        backend.remove(handle)
+    except BackendError:
+        return True
+    else:
+        return False
+    finally:
+        backend.delete()
+        backend.close()
+
+
+class TestLocatedBackend(BackendConformance):
+    """Whatever backend the location names."""
+
+    @pytest.fixture
+    def backend(self, refuses_wrong_names: bool) -> Iterator[Backend]:
+        self.names_are_checked = refuses_wrong_names
+        self.secrets = self._secrets()
+        backend = open_located()
+        try:
+            backend.create()
+            yield backend
+        finally:
+            self._clean_up(backend)
+
+    def open_again(self, backend: Backend) -> Backend:
+        return open_located()
+
+    def back_door_read(self, backend: Backend, handle: Handle) -> bytes | None:
+        door = open_located()
+        try:
+            return door.load(handle)
+        except MissingFileError:
+            return None
+        finally:
+            door.close()
+
+    def back_door_write(self, backend: Backend, handle: Handle, data: bytes) -> None:
+        door = open_located()
+        try:
+            if handle.kind is not FileKind.CONFIG and self.back_door_read(backend, handle) is not None:
+                door.remove(handle)
+            door.save(handle, Content(memoryview(data), content_of(data).sha256))
+        except BackendError as error:
+            if not error.permanent:
+                raise
+            pytest.skip(f"needs a way into the store beside the backend, which refuses this: {error}")
+        finally:
+            door.close()
+
+    def _secrets(self) -> list[str]:
+        given = wanted()
+        place = registry.backend_location(given["location"])
+        declared = registry.backend(place.scheme).options
+        values = plugin_options(PluginKind.BACKEND, place.scheme, declared, given["options"])
+        return [str(values[option.name]) for option in declared if option.secret and values[option.name]]
+
+    def _clean_up(self, backend: Backend) -> None:
+        """With an instance of its own: the test may have closed the other one."""
+        backend.close()
+        last = open_located()
+        try:
+            last.delete()
+        finally:
+            last.close()
