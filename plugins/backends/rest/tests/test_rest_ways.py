@@ -361,6 +361,9 @@ def test_locations(text: str, shown: str) -> None:
         "http://host/secret?x=1",
         "http://host/secret#x",
         "http+unix://secret",
+        "http+unix:///tmp/a%00b:/",
+        "http+unix:///" + "a" * 200 + ":/",
+        "http://no..host/",
         "http://host/secret\r\nX: y",
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from base64 import b64encode
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from limpet.errors import UsageError
 
 _FORM = "give one as in rest:https://host:8000/repository/ or rest:http+unix:///run/rest.sock:/repository/"
 _SCHEMES = {"http": 80, "https": 443, "http+unix": 0, "https+unix": 0, "unix": 0}
+LONGEST_SOCKET_PATH = 107
 _SAFE = "%/:@!$&'()*+,;=~-._"
 
 
@@ -86,7 +88,9 @@ def parse_place(text: str, user: str = "", password: str = "") -> Place:
         if not socket_path or (parts.hostname or port):
             raise UsageError(f"the location names no unix socket; {_FORM}")
         http = "https" if scheme.startswith("https") else "http"
-        return Place(http, "localhost", 0, unquote(socket_path), _path(path if colon else ""), user, password)
+        return Place(
+            http, "localhost", 0, _socket_path(unquote(socket_path)), _path(path if colon else ""), user, password
+        )
     if not parts.hostname:
         raise UsageError(f"the location names no host; {_FORM}")
     return Place(scheme, _ascii(parts.hostname), port or _SCHEMES[scheme], None, _path(parts.path), user, password)
@@ -97,8 +101,16 @@ def _path(path: str) -> str:
     return f"/{path}" if path else ""
 
 
+def _socket_path(path: str) -> str:
+    if "\0" in path or len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+        raise UsageError(
+            f"no unix socket can be at {path!r}: the path has more than {LONGEST_SOCKET_PATH} bytes or a NUL"
+        )
+    return path
+
+
 def _ascii(host: str) -> str:
     try:
-        return host if host.isascii() else host.encode("idna").decode()
+        return host.encode("idna").decode()
     except UnicodeError as error:
         raise UsageError(f"not the name of a host: {host!r}") from error

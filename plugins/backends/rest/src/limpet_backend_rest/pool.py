@@ -17,6 +17,9 @@ from limpet_backend_rest.wire import Answer, Connection
 
 T = TypeVar("T")
 
+CONNECT_LIMIT_S = 30.0
+"""restic's: a host that is there takes a connection sooner."""
+
 
 class Pool:
     """Connections to the server of a place. Thread-safe; a call waits while all of them are in use."""
@@ -24,6 +27,7 @@ class Pool:
     def __init__(self, place: Place, transport: Transport, connections: int) -> None:
         self._place = place
         self._timeout_s = transport.stuck_request_timeout_s
+        self._connect_limit_s = min(CONNECT_LIMIT_S, self._timeout_s or CONNECT_LIMIT_S)
         self._tls = transport.ssl_context() if place.scheme == "https" else None
         self._free = threading.BoundedSemaphore(connections)
         self._idle: deque[Connection] = deque()
@@ -85,7 +89,8 @@ class Pool:
     def _connect_plain(self) -> socket.socket:
         place = self._place
         if place.socket_path is None:
-            sock = socket.create_connection((place.host, place.port), self._timeout_s)
+            sock = socket.create_connection((place.host, place.port), self._connect_limit_s)
+            sock.settimeout(self._timeout_s)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
         sock = socket.socket(socket.AF_UNIX)

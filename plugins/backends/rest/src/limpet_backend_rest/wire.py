@@ -52,7 +52,9 @@ class Connection:
         except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
             # A server that refuses a body answers, and reads no more: the answer says why.
             with contextlib.suppress(OSError, ProtocolError):
-                return Answer(self._reader, head)
+                answer = Answer(self._reader, head, keep_alive=False)
+                if answer.status >= 400:
+                    return answer
             raise
         return Answer(self._reader, head)
 
@@ -88,12 +90,12 @@ class Connection:
 class Answer:
     """The head of an answer, and its body as far as nobody has read it."""
 
-    def __init__(self, reader: BinaryIO, head: bytes) -> None:
+    def __init__(self, reader: BinaryIO, head: bytes, *, keep_alive: bool = True) -> None:
         self._reader = reader
         self.status, self.reason, self.headers = _read_head(reader)
         while 100 <= self.status < 200:  # "go on": not asked for, and allowed all the same
             self.status, self.reason, self.headers = _read_head(reader)
-        self._keep_alive = self.headers.get("connection", "").lower() != "close"
+        self._keep_alive = keep_alive and self.headers.get("connection", "").lower() != "close"
         self._chunked = self.headers.get("transfer-encoding", "").lower() == "chunked"
         self.length: int | None = None if self._chunked else self._stated_length()
         """How long the body is as the server says; of HEAD, how long it would be. None if it does not say."""
