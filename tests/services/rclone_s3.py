@@ -26,7 +26,8 @@ class RcloneS3Server(ServerProcess):
     ) -> None:
         """Serve `root`, a new one below `folder` if it is not given; `arguments` are rclone's.
 
-        `for_all` lets in who has no key; `certificate` is a PEM file with the key in it; `client_authority` signs those that clients must have.
+        `for_all` lets in who has no key; `certificate` is a PEM file with the key in it; `client_authority` signs the
+        certificates that clients must have.
         """
         self.root = root or folder / "buckets"
         self.root.mkdir(parents=True, exist_ok=True)

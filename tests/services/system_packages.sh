@@ -44,6 +44,7 @@ need_for_test() {
     need tar tar
     need unzip unzip
     need time /usr/bin/time
+    need faketime faketime
     [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 }
 

@@ -125,6 +125,7 @@ class Client:
             headers = signed_headers(
                 request.method, path, query, headers, body_sha256, credentials=credentials, region=region, now=now
             )
+        del headers["host"]  # is sent by the connection itself, the same
         headers["user-agent"] = self._user_agent
         try:
             response = self._http.urlopen(

@@ -30,6 +30,8 @@ def read_page(body: bytes, *, what: str, version_1: bool) -> Page:
     """The page in an answer; a transient BackendError for what is no listing, lest a cut one passes for a short one."""
     try:
         root = ElementTree.fromstring(body)
+        if root.tag.rpartition("}")[2] != "ListBucketResult":
+            raise ValueError("it is something else")
         quoted = root.findtext("{*}EncodingType") == "url"
         objects: list[tuple[str, int]] = []
         for item in root.iterfind("{*}Contents"):

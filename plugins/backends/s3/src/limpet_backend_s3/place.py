@@ -91,6 +91,7 @@ def parse_place(location: str) -> Place:
         host, path = url.netloc, unquote(url.path[1:])
     else:
         host, _, path = location.removeprefix("//").partition("/")
+    host = host.removesuffix(":443" if is_tls else ":80")
     bucket, _, prefix = path.partition("/")
     if not host or not bucket:
         raise UsageError(
@@ -98,9 +99,7 @@ def parse_place(location: str) -> Place:
         )
     if any(character.isspace() or character in "@?#\\" for character in host + bucket):
         raise UsageError(f"s3: no host and bucket: {host!r} and {bucket!r}; give them as in s3:HOST/BUCKET/PREFIX")
-    prefix = posixpath.normpath(prefix) if prefix else ""
-    if prefix.startswith(("..", "/")) or prefix == ".":
-        prefix = prefix.lstrip("./")
+    prefix = posixpath.normpath(f"/{prefix}").lstrip("/")
     if _REGION.fullmatch(host):
         host = f"s3.{host}.amazonaws.com" + (".cn" if host.startswith("cn-") else "")
     return Place(host, bucket, prefix, is_tls)
