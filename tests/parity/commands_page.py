@@ -99,8 +99,7 @@ DEPRECATED: Sequence[tuple[str, str, Note]] = (
 )
 """What restic takes and its help is silent about: command, flag with a value if it needs one, note."""
 
-WITH_BACKENDS = "with its backend"
-SOON = Note(Handling.NOT_YET, WITH_BACKENDS)
+OF_BACKENDS = Note(Handling.SAME, "read by the backend; `limpet plugin info NAME` shows which it reads")
 SAME = Note(Handling.SAME, "")
 VARIABLES: Sequence[tuple[str, Note]] = (
     *(
@@ -120,9 +119,13 @@ VARIABLES: Sequence[tuple[str, Note]] = (
         for name in ("REPOSITORY", "REPOSITORY_FILE", "PASSWORD", "PASSWORD_FILE", "PASSWORD_COMMAND", "KEY_HINT")
     ),
     ("TMPDIR", SAME),
-    ("RESTIC_REST_USERNAME, RESTIC_REST_PASSWORD", SOON),
-    ("AWS_*, RESTIC_AWS_*", SOON),
-    ("AZURE_*, B2_*, GOOGLE_*, OS_*, ST_*, RCLONE_*", SOON),
+    ("RESTIC_REST_USERNAME, RESTIC_REST_PASSWORD", OF_BACKENDS),
+    ("AWS_*", OF_BACKENDS),
+    (
+        "RESTIC_AWS_ASSUME_ROLE_*",
+        Note(Handling.NOT_YET, "sign in as the role with Amazon's own tools, and give the keys"),
+    ),
+    ("AZURE_*, B2_*, GOOGLE_*, OS_*, ST_*, RCLONE_*", OF_BACKENDS),
 )
 """The environment variables of restic's manual (section Scripting)."""
 
