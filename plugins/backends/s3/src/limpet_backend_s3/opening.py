@@ -11,6 +11,7 @@ from limpet.errors import UsageError
 from limpet_backend_s3.client import Client
 from limpet_backend_s3.credentials import Keyring, Profiles, find_credentials
 from limpet_backend_s3.place import BucketLookup, parse_place
+from limpet_backend_s3.roles import Role, ambient_source, assume_role
 
 DEFAULT_CONNECTIONS = 5
 
@@ -69,14 +70,15 @@ def open_client(location: str, options: Options, transport: Transport) -> Opened
     if not options.get("unsafe-anonymous-auth"):
         profile = _text(options, "profile")
         keys = [_text(options, name) for name in ("access-key-id", "secret-access-key", "session-token")]
-        source = find_credentials(keys[0], keys[1], keys[2], profile)
+        region = region or place.region or Profiles.read().region(profile)
+        source = find_credentials(keys[0], keys[1], keys[2], profile) or ambient_source(region, transport)
         if source is None:
             raise UsageError(
                 "s3: no credentials found: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or AWS_PROFILE,"
                 " or use `-o s3.unsafe-anonymous-auth=true` for a bucket that is open to all"
             )
-        keyring = Keyring(source)
-        region = region or place.region or Profiles.read().region(profile)
+        role = Role.of_restic(region)
+        keyring = Keyring(source if role is None else assume_role(role, source, transport))
     client = Client(place, keyring, transport, connections=connections, region=region, lookup=BucketLookup(lookup))
     return Opened(
         client,
