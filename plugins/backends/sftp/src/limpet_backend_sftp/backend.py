@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import posixpath
 import stat
 import threading
@@ -18,18 +17,15 @@ from limpet.ids import is_hex_id
 
 from limpet_backend_sftp.connecting import Connection, connector
 from limpet_backend_sftp.errors import refusal
-from limpet_backend_sftp.files import RangeError, RemoteFiles
+from limpet_backend_sftp.files import RemoteFiles
+from limpet_backend_sftp.layout import Layout, is_owned, is_temporary, temporary_path
 from limpet_backend_sftp.location import ServerPath, parse_location
 from limpet_backend_sftp.protocol import ProtocolError, Status, StatusError
+from limpet_backend_sftp.reading import RangeError
 
 CONNECTIONS = 5
-DATA_FOLDERS = tuple(f"{number:02x}" for number in range(256))
 LISTED_AT_ONCE = 32
 """Folders open at the same time in a listing; servers limit open files."""
-TEMPORARY_MARK = "-restic-temp-"
-"""restic's own mark between a file's name and what makes its temporary name unique."""
-_LEFT_BEHIND = (TEMPORARY_MARK, "-tmp-")
-"""The second is what both programs leave in a folder that is used as a local one too."""
 
 
 class SftpBackend(Backend):
@@ -48,6 +44,7 @@ class SftpBackend(Backend):
         self.connection = connection
         self._connections = connections
         self._slots = threading.BoundedSemaphore(connections)
+        self._layout = Layout(place.path)
         self._known_modes: tuple[int, int] | None = None
 
     @property
@@ -79,16 +76,16 @@ class SftpBackend(Backend):
         with self._files(f"cannot create the repository's folders in {self._shown(root)}") as files:
             mode = self._modes(files)[0]
             _make_with_parents(files, root, mode)
-            files.make_folders([self._kind_folder(kind) for kind in FileKind if kind is not FileKind.CONFIG], mode)
-            files.make_folders(self._folders(FileKind.PACK), mode)
+            files.make_folders([self._layout.folder(kind) for kind in FileKind if kind is not FileKind.CONFIG], mode)
+            files.make_folders(self._layout.folders(FileKind.PACK), mode)
 
     def save(self, handle: Handle, content: Content) -> None:
-        path = self._path(handle)
+        path = self._layout.path(handle)
         data = content.data.cast("B")
         what = f"cannot save {self._shown(path)}"
         with self._files(what) as files:
             # Its name is known before it is there: whatever happens, it can be removed.
-            temporary = f"{path}{TEMPORARY_MARK}{os.urandom(16).hex()}"
+            temporary = temporary_path(path)
             try:
                 self._write_new(files, temporary, data)
                 self._put_in_place(files, temporary, path)
@@ -100,21 +97,23 @@ class SftpBackend(Backend):
                 raise
 
     def load(self, handle: Handle, offset_bytes: int = 0, length_bytes: int | None = None) -> bytes:
-        path = self._path(handle)
+        path = self._layout.path(handle)
         if length_bytes is None:
             with self._files(f"cannot read {self._shown(path)}") as files:
                 return files.read(path, offset_bytes)
+        if length_bytes < 0:
+            raise BackendError(f"cannot read {length_bytes} bytes of {self._shown(path)}", permanent=True)
         data = bytearray(length_bytes)
         self.load_into(handle, offset_bytes, memoryview(data))
         return bytes(data)
 
     def load_into(self, handle: Handle, offset_bytes: int, buffer: memoryview) -> None:
-        path = self._path(handle)
+        path = self._layout.path(handle)
         with self._files(f"cannot read {self._shown(path)}") as files:
             files.read_into(path, offset_bytes, buffer.cast("B"))
 
     def stat(self, handle: Handle) -> FileInfo:
-        path = self._path(handle)
+        path = self._layout.path(handle)
         with self._files(f"stat {self._shown(path)}") as files:
             attributes = files.stat(path)
         if not attributes.is_file or attributes.size_bytes is None:
@@ -122,9 +121,9 @@ class SftpBackend(Backend):
         return FileInfo(handle.name, attributes.size_bytes)
 
     def list(self, kind: FileKind) -> Iterator[FileInfo]:
-        folders = self._folders(kind)
+        folders = self._layout.folders(kind)
         for start in range(0, len(folders), LISTED_AT_ONCE):
-            with self._files(f"cannot list {self._shown(self._kind_folder(kind))}") as files:
+            with self._files(f"cannot list {self._shown(self._layout.folder(kind))}") as files:
                 found = _sizes(files, folders[start : start + LISTED_AT_ONCE])
             for folder, sizes in found:
                 prefix = posixpath.basename(folder) if kind is FileKind.PACK else ""
@@ -133,7 +132,7 @@ class SftpBackend(Backend):
                         yield FileInfo(name, size)
 
     def remove(self, handle: Handle) -> None:
-        path = self._path(handle)
+        path = self._layout.path(handle)
         with self._files(f"cannot remove {self._shown(path)}") as files:
             try:
                 files.remove(path)
@@ -147,8 +146,8 @@ class SftpBackend(Backend):
 
     def sweep(self) -> int:
         """Remove temporary files, ours and restic's; not those of locks, which others may be writing at any time."""
-        folders = [*self._folders(FileKind.PACK), self._kind_folder(FileKind.PACK)]
-        folders += [self._kind_folder(kind) for kind in (FileKind.INDEX, FileKind.SNAPSHOT)]
+        folders = [*self._layout.folders(FileKind.PACK), self._layout.folder(FileKind.PACK)]
+        folders += [self._layout.folder(kind) for kind in (FileKind.INDEX, FileKind.SNAPSHOT)]
         count = 0
         for start in range(0, len(folders), LISTED_AT_ONCE):
             with self._files(f"cannot remove temporary files in {self._shown(self.place.path)}") as files:
@@ -157,7 +156,7 @@ class SftpBackend(Backend):
                     posixpath.join(folder, name)
                     for folder, names in zip(some, files.list_folders(some), strict=True)
                     for name in names
-                    if _is_temporary(name)
+                    if is_temporary(name)
                 ]
                 files.remove_all(left)
             count += len(left)
@@ -165,13 +164,13 @@ class SftpBackend(Backend):
 
     def delete(self) -> None:
         """Remove every file of the repository, its temporary files and the folders left empty by that."""
-        folders = [*self._folders(FileKind.PACK), self._kind_folder(FileKind.PACK)]
-        folders += [self._kind_folder(kind) for kind in FileKind if kind not in {FileKind.CONFIG, FileKind.PACK}]
+        folders = [*self._layout.folders(FileKind.PACK), self._layout.folder(FileKind.PACK)]
+        folders += [self._layout.folder(kind) for kind in FileKind if kind not in {FileKind.CONFIG, FileKind.PACK}]
         with self._files(f"cannot delete the repository in {self._shown(self.place.path)}") as files:
             for folder in [*folders, self.place.path]:
                 (names,) = files.list_folders([folder])
-                files.remove_all(posixpath.join(folder, name) for name in names if _is_owned(name))
-                if names.keys() - {".", ".."} <= {name for name in names if _is_owned(name)}:
+                files.remove_all(posixpath.join(folder, name) for name in names if is_owned(name))
+                if names.keys() - {".", ".."} <= {name for name in names if is_owned(name)}:
                     with contextlib.suppress(StatusError):  # it was not there, or something came in meanwhile
                         files.remove_folder(folder)
 
@@ -255,32 +254,11 @@ class SftpBackend(Backend):
         """Modes of folders and files: closed to others, open to the group if the config is (restic's rule)."""
         if self._known_modes is None:
             try:
-                mode = files.stat(self._path(CONFIG_HANDLE)).mode or 0
+                mode = files.stat(self._layout.path(CONFIG_HANDLE)).mode or 0
             except StatusError:
                 mode = 0
             self._known_modes = (0o770, 0o440) if mode & stat.S_IRGRP else (0o700, 0o400)
         return self._known_modes
-
-    # -- names
-
-    def _folders(self, kind: FileKind) -> Sequence[str]:
-        """All folders that hold files of the kind."""
-        folder = self._kind_folder(kind)
-        return [posixpath.join(folder, name) for name in DATA_FOLDERS] if kind is FileKind.PACK else [folder]
-
-    def _kind_folder(self, kind: FileKind) -> str:
-        return posixpath.join(self.place.path, kind.value)
-
-    def _path(self, handle: Handle) -> str:
-        name = handle.name
-        if handle.kind is FileKind.CONFIG:
-            if name:
-                raise BackendError(f"the config has no name, not {name!r}", permanent=True)
-            return posixpath.join(self.place.path, "config")
-        if not is_hex_id(name):
-            raise BackendError(f"not the name of a file in a repository: {name!r}", permanent=True)
-        folder = self._kind_folder(handle.kind)
-        return posixpath.join(folder, name[:2], name) if handle.kind is FileKind.PACK else posixpath.join(folder, name)
 
     def _shown(self, path: str) -> str:
         return f"{path} on {self.place.host}"
@@ -331,14 +309,3 @@ def _reason_of_failure(files: RemoteFiles, folder: str, size_bytes: int, error: 
     if system.free_bytes < size_bytes or system.free_files == 0:
         return "no space left on device; free some space there and run again"
     return None
-
-
-def _is_temporary(name: str) -> bool:
-    return any(mark in name for mark in _LEFT_BEHIND) and _is_owned(name)
-
-
-def _is_owned(name: str) -> bool:
-    final = name
-    for mark in _LEFT_BEHIND:
-        final = final.split(mark, 1)[0]
-    return final == "config" or is_hex_id(final)

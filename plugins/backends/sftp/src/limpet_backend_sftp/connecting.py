@@ -9,10 +9,11 @@ from collections.abc import Callable
 from limpet.contracts.options import Options
 from limpet.errors import BackendError, UsageError
 
+from limpet_backend_sftp.answers import encode_path
 from limpet_backend_sftp.command import split_words, ssh_command
 from limpet_backend_sftp.files import RemoteFiles
 from limpet_backend_sftp.location import ServerPath
-from limpet_backend_sftp.protocol import Kind, string
+from limpet_backend_sftp.protocol import Kind
 from limpet_backend_sftp.session import Session
 
 CLIENTS = ("auto", "ssh", "paramiko")
@@ -41,7 +42,7 @@ class Connection:
                 self.replaces = RemoteFiles(self._session).replaces
                 while self._to_remove:
                     path = self._to_remove.pop()
-                    self._session.post(Kind.REMOVE, string(path.encode("utf-8", "surrogateescape")))
+                    self._session.post(Kind.REMOVE, encode_path(path))
             return self._session
 
     def remove_later(self, path: str) -> None:

@@ -87,5 +87,8 @@ class ParamikoChannel:
         with contextlib.suppress(*_FAILURES):
             self._closing.close()
 
+    def release(self) -> None:
+        return
+
     def ending(self) -> BackendError:
         return BackendError(f"the connection to {self._place} is lost: the server has closed it")

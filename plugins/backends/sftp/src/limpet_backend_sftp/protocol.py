@@ -75,7 +75,7 @@ class ProtocolError(Exception):
     """The server's bytes are no SFTP."""
 
 
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class StatusError(Exception):
     """A request that the server refused: its code, and what it said."""
 

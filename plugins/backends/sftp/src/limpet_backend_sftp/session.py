@@ -40,6 +40,15 @@ DRAIN_LIMIT_S = 2.0
 """How long an exchange that broke off waits for its last answers before it ends the whole session."""
 
 
+WINDOW_BYTES = 4 * 1024 * 1024
+"""Of one file under way at once, as in restic's client; ssh's own window is 2 MiB for all."""
+
+
+def window_of(step_bytes: int) -> int:
+    """How many requests of this size make a full window."""
+    return max(WINDOW_BYTES // step_bytes, 2)
+
+
 @dataclass(slots=True)
 class Answer:
     """One packet from the server; `filled_bytes` is what went into the buffer of a read instead of `body`."""
@@ -121,6 +130,7 @@ class Session:
             self._error = BackendError(f"the connection to {self.place} was closed")
         self._stream.close()
         self.wait_for_end()
+        self._stream.release()
 
     def give_up(self, error: BackendError) -> None:
         """Break the session: what is under way ends in this error. Back when the thread has gone."""

@@ -131,6 +131,10 @@ class SshProcess:
         self._reap()
         self._shut_down()
 
+    def release(self) -> None:
+        self._socket.close()
+        self._stderr.close()
+
     def ending(self) -> BackendError:
         code: int | None = None
         with contextlib.suppress(subprocess.TimeoutExpired):

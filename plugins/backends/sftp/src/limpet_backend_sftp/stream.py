@@ -41,5 +41,8 @@ class Stream(Protocol):
     def close(self) -> None:
         """End it in good order. Idempotent."""
 
+    def release(self) -> None:
+        """Let go of what it holds, once nobody receives any more. Idempotent."""
+
     def ending(self) -> BackendError:
         """Why it ended by itself, as an error for people."""
