@@ -42,7 +42,7 @@ def restore(store: Store, port: int, source: Path, target: Path, **settings: obj
 
 
 def _run(store: Store, port: int, settings: Mapping[str, object]) -> Outcome:
-    defaults = {"stuck_request_timeout_s": 30.0, "max_elapsed_s": 60.0, "options": {}}
+    defaults = {"stuck_request_timeout_s": 30.0, "max_elapsed_s": 60.0, "options": dict(store.options)}
     every = {**defaults, "location": store.location(port), "password": PASSWORD, **settings}
     done = subprocess.run(
         [sys.executable, str(PROGRAM), json.dumps(every)],

@@ -12,6 +12,7 @@ from limpet.format.kdf import KdfParameters, new_salt
 from tests.safety.program import PASSWORD
 from tests.services.rclone_s3 import RcloneS3Server
 from tests.services.rest_server import RestServer
+from tests.services.sftp_server import SftpServer
 
 BUCKET = "bucket"
 
@@ -20,8 +21,8 @@ BUCKET = "bucket"
 class Store:
     """A server that keeps a repository in `files`, in the layout of a local one.
 
-    A proxy may be put before it: `location` takes the port to go to. `environment` holds the credentials. `kill` ends
-    the server as a crash does.
+    A proxy may be put before it: `location` takes the port to go to. `environment` and `options` hold the credentials.
+    `kill` ends the server as a crash does.
     """
 
     files: Path
@@ -30,6 +31,12 @@ class Store:
     kill: Callable[[], None]
     close: Callable[[], None]
     environment: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def flags(self) -> list[str]:
+        """The options as the command line takes them."""
+        return [part for name, value in self.options.items() for part in ("-o", f"{name}={value}")]
 
     def create(self) -> None:
         """An empty repository whose password costs nothing to try."""
@@ -65,4 +72,21 @@ def s3_store(folder: Path) -> Store:
     )
 
 
+def sftp_store(folder: Path) -> Store:
+    """A real sshd; its key is known whichever port one comes over."""
+    server = SftpServer(folder)
+    config = server.ssh_config("any_port", HostKeyAlias=f"[127.0.0.1]:{server.port}")
+    files = server.root / "repository"
+    return Store(
+        files,
+        server.port,
+        lambda port: f"sftp://{server.user}@127.0.0.1:{port}/{files}",
+        server.kill,
+        server.close,
+        options={"sftp.args": server.arguments(config)},
+    )
+
+
 STORES: Mapping[str, Callable[[Path], Store]] = {"rest": rest_store, "s3": s3_store}
+"""Those that speak HTTP."""
+ALL_STORES: Mapping[str, Callable[[Path], Store]] = {**STORES, "sftp": sftp_store}

@@ -7,6 +7,7 @@ end a run, with an error of ours and nothing damaged.
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -114,6 +115,7 @@ def test_backup_and_restore(line: Line, name: str, source: Path) -> None:
     saved = line.backup(source, stuck_request_timeout_s=timeout_s)
     assert plan.happened
     assert saved.is_complete or not trouble.complete, saved
+    assert all(_pause_s(warning) >= 1.0 for warning in saved.warnings if "429" in warning)
     line.judge(complete=saved.is_complete)
     if saved.is_complete:
         assert not line.files("locks")
@@ -161,6 +163,12 @@ def test_refusal_is_told_at_once(line: Line, refused: int, source: Path) -> None
     paths = [request.path for request in line.proxy.requests if _saves_a_pack(request)]
     assert len(set(paths)) == len(paths) == plan.happened
     line.judge(complete=False)
+
+
+def _pause_s(warning: str) -> float:
+    found = re.search(r"trying again in ([0-9.]+)s", warning)
+    assert found is not None, warning
+    return float(found[1])
 
 
 def _saves_a_pack(request: Request) -> bool:

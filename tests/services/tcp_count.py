@@ -42,9 +42,12 @@ class CountingProxy(LoopbackServer):
 
 
 class CuttingProxy(CountingProxy):
-    """Breaks connections: each time that `cut_after_bytes` have passed, the one they passed on; `times` times."""
+    """Breaks connections: each time that `cut_after_bytes` have passed, the one they passed on; `times` times.
 
-    def __init__(self, target_port: int, *, cut_after_bytes: int, times: int) -> None:
+    Without `times` the line stays cut after the first: connections are accepted and broken at once.
+    """
+
+    def __init__(self, target_port: int, *, cut_after_bytes: int, times: int | None) -> None:
         self._cut_after_bytes = cut_after_bytes
         self._left_bytes = cut_after_bytes
         self._times = times
@@ -54,8 +57,8 @@ class CuttingProxy(CountingProxy):
     def passing(self, size_bytes: int) -> None:
         with self._lock:
             self._left_bytes -= size_bytes
-            if self._left_bytes > 0 or self.cuts >= self._times:
+            if self._left_bytes > 0 or (self._times is not None and self.cuts >= self._times):
                 return
-            self._left_bytes = self._cut_after_bytes
+            self._left_bytes = 0 if self._times is None else self._cut_after_bytes
             self.cuts += 1
         raise ConnectionResetError("cut on purpose")
