@@ -15,6 +15,7 @@ from limpet_backend_rest.errors import missing, status_error
 from limpet_backend_rest.listing import API_V2, decode_listing, decode_names
 from limpet_backend_rest.place import Place, parse_place
 from limpet_backend_rest.pool import Pool, is_permanent, reason_of
+from limpet_backend_rest.proxy import proxy_for
 from limpet_backend_rest.wire import Answer, ProtocolError
 
 T = TypeVar("T")
@@ -39,8 +40,14 @@ class RestBackend(Backend):
         self.place = place
         self.properties = BackendProperties(connections=connections)
         self._location = location or place.location
-        self._pool = Pool(place, transport, connections)
+        proxy = proxy_for(place)
+        self._pool = Pool(place, proxy, transport, connections)
         self._headers = _headers(place, transport)
+        self._target = ""
+        """What comes before the path of a request: to a proxy that does not lead on, the server."""
+        if proxy is not None and place.scheme == "http":
+            self._target = f"http://{place.authority}"
+            self._headers += proxy.headers
 
     @classmethod
     def open(cls, location: str, options: Options, transport: Transport = DEFAULT_TRANSPORT) -> Self:
@@ -220,11 +227,11 @@ class RestBackend(Backend):
         """What `receive` makes of the answer to one request; only BackendError escapes."""
         if body is not None:
             more = f"Content-Type: application/octet-stream\r\nContent-Length: {body.nbytes}\r\n"
-        head = f"{method} {path} HTTP/1.1\r\n{self._headers}{more}\r\n".encode("ascii")
+        head = f"{method} {self._target}{path} HTTP/1.1\r\n{self._headers}{more}\r\n".encode("ascii")
         try:
             return self._pool.request(head, body, lambda answer: receive(answer, what))
         except OSError as error:
-            reason = f"{self.place.server}: {reason_of(error)}"
+            reason = f"{self._pool.peer}: {reason_of(error)}"
             raise BackendError(f"cannot {what} at {self._location}: {reason}", permanent=is_permanent(error)) from error
         except ProtocolError as error:
             raise BackendError(f"cannot {what} at {self._location}: {error}") from error

@@ -16,6 +16,7 @@ _ADVICE = {
     401: "; check user name and password, in the location or in RESTIC_REST_USERNAME and RESTIC_REST_PASSWORD",
     403: "; this user may not do that",
     404: "; no repository can be at that path of the server",
+    407: "; the proxy wants a user name and password: http://user:password@host",
     413: "; it takes no file of that size",
     507: "; there is no space left for it",
 }

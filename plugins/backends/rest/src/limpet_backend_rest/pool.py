@@ -13,6 +13,7 @@ from limpet.contracts.transport import Transport
 from limpet.errors import BackendError
 
 from limpet_backend_rest.place import Place
+from limpet_backend_rest.proxy import Proxy
 from limpet_backend_rest.wire import Answer, Connection
 
 T = TypeVar("T")
@@ -24,14 +25,20 @@ CONNECT_LIMIT_S = 30.0
 class Pool:
     """Connections to the server of a place. Thread-safe; a call waits while all of them are in use."""
 
-    def __init__(self, place: Place, transport: Transport, connections: int) -> None:
+    def __init__(self, place: Place, proxy: Proxy | None, transport: Transport, connections: int) -> None:
         self._place = place
+        self._proxy = proxy
         self._timeout_s = transport.stuck_request_timeout_s
         self._connect_limit_s = min(CONNECT_LIMIT_S, self._timeout_s or CONNECT_LIMIT_S)
         self._tls = transport.ssl_context() if place.scheme == "https" else None
         self._free = threading.BoundedSemaphore(connections)
         self._idle: deque[Connection] = deque()
         self._closed = False
+
+    @property
+    def peer(self) -> str:
+        """Who is at the other end of the connections, as messages name it."""
+        return self._place.server if self._proxy is None else f"proxy {self._proxy.host}:{self._proxy.port}"
 
     def request(self, head: bytes, body: memoryview | None, receive: Callable[[Answer], T]) -> T:
         """What `receive` makes of the answer. OSError and ProtocolError where the exchange failed."""
@@ -81,6 +88,8 @@ class Pool:
         if self._tls is None:
             return sock
         try:
+            if self._proxy is not None:
+                self._proxy.lead(sock, self._place)
             return self._tls.wrap_socket(sock, server_hostname=self._place.host)
         except BaseException:
             sock.close()
@@ -89,7 +98,8 @@ class Pool:
     def _connect_plain(self) -> socket.socket:
         place = self._place
         if place.socket_path is None:
-            sock = socket.create_connection((place.host, place.port), self._connect_limit_s)
+            server = self._proxy or place
+            sock = socket.create_connection((server.host, server.port), self._connect_limit_s)
             sock.settimeout(self._timeout_s)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return sock
