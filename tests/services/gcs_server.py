@@ -54,6 +54,13 @@ class GcsServer(ServerProcess):
         url = f"{self.url}/upload/storage/v1/b/{bucket}/o?uploadType=media&name={quote(name, safe='')}"
         urllib.request.urlopen(urllib.request.Request(url, data, method="POST"), timeout=60).close()
 
+    def make_bucket(self, bucket: str) -> None:
+        """Make an empty bucket."""
+        body = json.dumps({"name": bucket}).encode()
+        headers = {"Content-Type": "application/json"}
+        url = f"{self.url}/storage/v1/b?project=limpet"
+        urllib.request.urlopen(urllib.request.Request(url, body, headers, method="POST"), timeout=60).close()
+
     def region(self, bucket: str) -> str:
         """Where the bucket was asked to be."""
         with urllib.request.urlopen(f"{self.url}/storage/v1/b/{bucket}", timeout=60) as answer:
