@@ -67,7 +67,7 @@ class LibcloudBackend(Backend):
         if length_bytes == 0:
             return self._nothing(handle, name, offset_bytes)
         try:
-            with self._told(f"cannot load {name}") as what:
+            with self._told(f"cannot load {name}", reading=True) as what:
                 data = self._store.get(what, name, offset_bytes, length_bytes)
         except BeyondEndError as error:
             if length_bytes is None:
@@ -77,7 +77,7 @@ class LibcloudBackend(Backend):
 
     def stat(self, handle: Handle) -> FileInfo:
         name = self.place.object_name(handle)
-        with self._told(f"cannot stat {name}") as what:
+        with self._told(f"cannot stat {name}", reading=True) as what:
             return FileInfo(handle.name, self._store.size_bytes(what, name))
 
     def list(self, kind: FileKind) -> Iterator[FileInfo]:
@@ -114,13 +114,15 @@ class LibcloudBackend(Backend):
             self.remove(handle)
 
     @contextlib.contextmanager
-    def _told(self, what: str) -> Iterator[str]:
-        """What is missing, in the contract's words."""
+    def _told(self, what: str, *, reading: bool = False) -> Iterator[str]:
+        """What is missing, in the contract's words: where there is no container, there is no file to read either."""
         try:
             yield what
         except NotInStoreError as error:
             raise MissingFileError(str(error)) from error
         except NoContainerError as error:
+            if reading:
+                raise MissingFileError(str(error)) from error
             raise BackendError(f"{error}; `init` makes it", permanent=True) from error
 
     def _nothing(self, handle: Handle, name: str, offset_bytes: int) -> bytes:

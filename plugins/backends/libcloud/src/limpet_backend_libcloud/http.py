@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from typing import Any
 
 import requests
+import urllib3
 from libcloud.http import LibcloudConnection
 from limpet.contracts.transport import Transport
 from requests.adapters import HTTPAdapter
@@ -27,6 +28,8 @@ class Http:
         self.timeout_s = transport.stuck_request_timeout_s
         self.user_agent = transport.user_agent or USER_AGENT
         self._transport = transport
+        if not transport.verify_tls:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # who asked for it knows
 
     @cached_property
     def ssl_context(self) -> ssl.SSLContext:

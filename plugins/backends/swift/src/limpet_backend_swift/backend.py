@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -155,6 +156,8 @@ def _checked(name: str, answer: Answer, offset_bytes: int, length_bytes: int | N
     if answer.length_bytes is not None and count != answer.length_bytes:
         raise BackendError(f"cannot load {name}: {count} of {answer.length_bytes} bytes arrived")
     if offset_bytes == 0 and length_bytes is None:
+        if answer.md5 is not None and hashlib.md5(answer.body, usedforsecurity=False).hexdigest() != answer.md5:
+            raise BackendError(f"cannot load {name}: what arrived is not what the server has, by its MD5")
         return answer.body
     found = _CONTENT_RANGE.fullmatch(answer.content_range or "")
     if found is None:

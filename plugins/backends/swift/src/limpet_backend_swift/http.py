@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import ParseResult
 
 import requests
+import urllib3
 from limpet.contracts.transport import Transport
 from requests.adapters import HTTPAdapter
 from swiftclient.client import (  # type: ignore[import-untyped]
@@ -37,6 +38,8 @@ class Http:
         self.timeout_s = transport.stuck_request_timeout_s
         self.user_agent = transport.user_agent or USER_AGENT
         self._transport = transport
+        if not transport.verify_tls:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # who asked for it knows
 
     @cached_property
     def ssl_context(self) -> ssl.SSLContext:

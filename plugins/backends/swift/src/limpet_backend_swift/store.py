@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 CONTENT_TYPE = "binary/octet-stream"
 """restic's."""
+MD5_DIGITS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Answer:
     """By Content-Length."""
     content_range: str | None
     """`bytes FIRST-LAST/SIZE` of a part, None of a whole object."""
+    md5: str | None
+    """Of the whole object, by its ETag; None where that is something else."""
 
 
 class Store:
@@ -92,7 +95,7 @@ class Store:
 
         def get(url: str, token: str, http: object) -> Answer:
             found, body = client.get_object(url, token, self._container, name, http_conn=http, headers=headers)
-            return Answer(body, _length(found), found.get("content-range"))
+            return Answer(body, _length(found), found.get("content-range"), _md5(found))
 
         return self._call(what, get)
 
@@ -158,6 +161,12 @@ class _Reader:
         part = bytes(self._data[self._position : end])
         self._position += len(part)
         return part
+
+
+def _md5(headers: dict[str, str]) -> str | None:
+    etag = headers.get("etag", "").strip('"').lower()
+    is_of_segments = "x-static-large-object" in headers or "x-object-manifest" in headers
+    return etag if len(etag) == MD5_DIGITS and not is_of_segments else None
 
 
 def _length(headers: dict[str, str]) -> int | None:
