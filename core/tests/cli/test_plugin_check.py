@@ -24,6 +24,22 @@ CUTTING = """
     """
 
 
+CHECKING = """
+    from limpet.contracts.backend import FileKind
+    from limpet.errors import BackendError
+    from limpet_backend_local import LocalBackend
+
+    class Checking(LocalBackend):
+        '''Refuses content whose hash is not its name, as rest-server does, and as if it had been damaged on its way.'''
+        contract_version = 1
+
+        def save(self, handle, content):
+            if handle.kind is not FileKind.CONFIG and content.sha256.hex() != handle.name:
+                raise BackendError("bad request")
+            super().save(handle, content)
+    """
+
+
 def test_a_backend_that_keeps_the_contract(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Who wants to know whether a server will do must get an answer, and the place back as it was."""
     place = tmp_path / "place"
@@ -48,6 +64,19 @@ def test_a_backend_that_breaks_the_contract(tmp_path: Path) -> None:
     assert (document["plugin"], document["passed"]) == ("cutting", 1)
     assert [failed["test"] for failed in document["failed"]] == ["test_config"]
     assert "does not keep the contract" in done.stderr
+
+
+def test_a_store_that_checks_names(tmp_path: Path) -> None:
+    """A store that is stricter than it must be keeps the contract; nothing can be damaged through it."""
+    (tmp_path / "site").mkdir()
+    site = Site(tmp_path / "site", tmp_path)
+    site.install("limpet-checking", {"limpet.backends": {"checking": "checking:Checking"}}, {"checking": CHECKING})
+    arguments = ["plugin", "check", "checking", "--location", f"checking:{tmp_path}/place"]
+    done = site.limpet("--json", *arguments, "--only", "test_config or damage or save_over_existing or another_program")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["passed"] == 3
+    assert [skipped["test"] for skipped in document["skipped"]] == ["test_damage_is_passed_on"]
 
 
 def test_a_place_with_a_repository_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

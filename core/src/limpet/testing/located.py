@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from limpet import registry
-from limpet.contracts.backend import Backend, Content, FileKind, Handle
+from limpet.contracts.backend import Backend, FileKind, Handle
 from limpet.contracts.transport import Transport
 from limpet.errors import BackendError, MissingFileError
 from limpet.registry.kinds import PluginKind
@@ -82,11 +82,14 @@ class TestLocatedBackend(BackendConformance):
             door.close()
 
     def back_door_write(self, backend: Backend, handle: Handle, data: bytes) -> None:
+        content = content_of(data)
+        if self.names_are_checked and handle.kind is not FileKind.CONFIG and handle.name != content.sha256.hex():
+            pytest.skip("the store itself refuses a file whose SHA-256 is not its name")
         door = open_located()
         try:
             if handle.kind is not FileKind.CONFIG and self.back_door_read(backend, handle) is not None:
                 door.remove(handle)
-            door.save(handle, Content(memoryview(data), content_of(data).sha256))
+            door.save(handle, content)
         except BackendError as error:
             if not error.permanent:
                 raise

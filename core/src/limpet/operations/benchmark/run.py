@@ -11,13 +11,13 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from limpet.contracts.backend import Backend, Content, FileKind, Handle
-from limpet.errors import UsageError
+from limpet.contracts.backend import CONFIG_HANDLE, Backend, Content, FileKind, Handle
+from limpet.errors import MissingFileError, UsageError
 from limpet.operations.benchmark.results import MIB, BenchmarkResult, CallTime, Load
 from limpet.operations.emptiness import require_empty
 from limpet.progress import Progress, Reporter, SilentReporter
@@ -147,6 +147,7 @@ def _load(open_with: OpenWith, connections: int, size_bytes: int, options: Bench
     try:
         with ThreadPoolExecutor(connections) as pool:
             crew = _Crew(backend, pool, connections, size_bytes, options)
+            crew.connect()
             return Load(connections, crew.upload(), crew.download(), crew.read_small())
     finally:
         backend.close()
@@ -183,6 +184,15 @@ class _Crew:
         self._seconds = options.seconds
         self._most_turns = max(1, options.most_bytes // size_bytes // connections)
         self._saved: list[Handle] = []
+
+    def connect(self) -> None:
+        """Have every connection open: to log in takes its time, once."""
+
+        def look(_number: int) -> None:
+            with suppress(MissingFileError):
+                self._backend.stat(CONFIG_HANDLE)
+
+        list(self._pool.map(look, range(self._connections)))
 
     def upload(self) -> float:
         """Bytes a second of large files."""
