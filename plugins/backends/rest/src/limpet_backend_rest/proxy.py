@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import socket
 from base64 import b64encode
@@ -49,11 +48,11 @@ class Proxy:
 def proxy_for(place: Place, environ: Mapping[str, str] | None = None) -> Proxy | None:
     """The proxy to take to the place; None for none. UsageError for one that is not understood."""
     environ = os.environ if environ is None else environ
-    if place.socket_path is not None or _is_loopback(place.host):
-        return None
     variable = f"{place.scheme}_proxy"
     text = environ.get(variable.upper()) or environ.get(variable)
-    if not text or _is_excepted(place, environ.get("NO_PROXY") or environ.get("no_proxy") or ""):
+    if not text or place.socket_path is not None or _is_loopback(place.host):
+        return None
+    if _is_excepted(place, environ.get("NO_PROXY") or environ.get("no_proxy") or ""):
         return None
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
@@ -68,6 +67,8 @@ def proxy_for(place: Place, environ: Mapping[str, str] | None = None) -> Proxy |
 
 
 def _is_loopback(host: str) -> bool:
+    import ipaddress  # noqa: PLC0415  # only where there is a proxy
+
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost"
@@ -84,6 +85,8 @@ def _is_excepted(place: Place, no_proxy: str) -> bool:
 
 
 def _covers(name: str, host: str) -> bool:
+    import ipaddress  # noqa: PLC0415
+
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(host) in ipaddress.ip_network(name, strict=False)
     domain = name.removeprefix("*").removeprefix(".")
