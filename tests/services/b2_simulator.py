@@ -30,6 +30,8 @@ from b2sdk._internal.raw_simulator import BucketSimulator, RawSimulator  # type:
 ACCOUNT_ID, ACCOUNT_KEY = "account-0", "masterKey-0"
 """What the simulator calls its first account."""
 API_HOST = "api.backblazeb2.com:443"
+RETRY_AFTER_S = "7"
+"""What a request that is told to fail says about when to come back."""
 UPLOAD_HOST = "https://upload.example.com"
 PART_SIZE = 100_000_000
 PAGE = 1000
@@ -246,7 +248,8 @@ class Handler(BaseHTTPRequestHandler):
         status = self.server.take_failure(parts.path)
         self.is_cut = status == 0
         if status:
-            self.send(status, {"status": status, "code": "service_unavailable", "message": "told to fail"})
+            answer = {"status": status, "code": "service_unavailable", "message": "told to fail"}
+            self.send(status, answer, {"retry-after": RETRY_AFTER_S})
             return
         try:
             self.route(parts.path, dict(urllib.parse.parse_qsl(parts.query)), body)
@@ -395,7 +398,7 @@ class Handler(BaseHTTPRequestHandler):
         """Send bytes as they are, and anything else as JSON."""
         if not isinstance(body, memoryview):
             body = memoryview(json.dumps(body, default=str).encode())
-            headers = {"content-type": "application/json"}
+            headers = {**(headers or {}), "content-type": "application/json"}
         self.send_response(status)
         for name, value in (headers or {}).items():
             if name != "content-length":

@@ -240,6 +240,7 @@ def test_failures_of_the_service(server: B2Server, backend: B2Backend, status: i
     with pytest.raises(BackendError) as caught:
         backend.save(handle, content_of(b"a pack"))
     assert not caught.value.permanent
+    assert caught.value.retry_after_s == (7 if status in {429, 500, 503} else None)
     assert server.stats()["requests"] - before <= 4  # log in, the bucket's id, an address, one upload: no second try
     backend.save(handle, content_of(b"a pack"))
     server.fail("/file/", count=2, status=status)
