@@ -99,7 +99,7 @@ DEPRECATED: Sequence[tuple[str, str, Note]] = (
 )
 """What restic takes and its help is silent about: command, flag with a value if it needs one, note."""
 
-OF_BACKENDS = Note(Handling.SAME, "read by the backend; `limpet plugin info NAME` shows which it reads")
+OF_BACKENDS = Note(Handling.SAME, "read by the backend; which ones its README says")
 SAME = Note(Handling.SAME, "")
 VARIABLES: Sequence[tuple[str, Note]] = (
     *(
@@ -120,11 +120,7 @@ VARIABLES: Sequence[tuple[str, Note]] = (
     ),
     ("TMPDIR", SAME),
     ("RESTIC_REST_USERNAME, RESTIC_REST_PASSWORD", OF_BACKENDS),
-    ("AWS_*", OF_BACKENDS),
-    (
-        "RESTIC_AWS_ASSUME_ROLE_*",
-        Note(Handling.NOT_YET, "sign in as the role with Amazon's own tools, and give the keys"),
-    ),
+    ("AWS_*, RESTIC_AWS_*", OF_BACKENDS),
     ("AZURE_*, B2_*, GOOGLE_*, OS_*, ST_*, RCLONE_*", OF_BACKENDS),
 )
 """The environment variables of restic's manual (section Scripting)."""
