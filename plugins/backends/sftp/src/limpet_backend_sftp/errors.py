@@ -44,7 +44,7 @@ def last_words(program: str, place: str, code: int | None, lines: Sequence[str],
     for line in reversed(said):
         for words, way_out in _WAYS_OUT.items():
             if not greeted and words in line.lower():
-                return BackendError(f"cannot connect to {place}: {line}; {way_out}", permanent=True)
+                return BackendError(f"cannot connect to {place}: {line.rstrip('.')}; {way_out}", permanent=True)
     if code in {-signal.SIGINT, 128 + signal.SIGINT} and not greeted:
         return BackendError(f"{program} was interrupted before it had reached {place}", permanent=True)
     reason = said[-1] if said else "it said nothing"
