@@ -1,4 +1,4 @@
-"""fake-gcs-server on loopback: the JSON API of Google Cloud Storage, without credentials; and a server of tokens."""
+"""fake-gcs-server on loopback: the JSON API of Google Cloud Storage, without credentials."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ class GcsServer(ServerProcess):
         url = f"{self.url}/storage/v1/b?project=limpet"
         urllib.request.urlopen(urllib.request.Request(url, body, headers, method="POST"), timeout=60).close()
 
-    def region(self, bucket: str) -> str:
-        """Where the bucket was asked to be."""
-        with urllib.request.urlopen(f"{self.url}/storage/v1/b/{bucket}", timeout=60) as answer:
-            return str(json.load(answer)["location"])
+    def md5(self, bucket: str, name: str) -> str:
+        """The MD5 that the service has of the object, in base64."""
+        url = f"{self.url}/storage/v1/b/{bucket}/o/{quote(name, safe='')}"
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            return str(json.load(answer)["md5Hash"])

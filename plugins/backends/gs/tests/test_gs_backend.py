@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import json
+import os
+import threading
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from limpet.contracts.backend import Backend, FileKind, Handle
+from limpet.contracts.backend import CONFIG_HANDLE, Backend, FileKind, Handle
 from limpet.contracts.options import Options
-from limpet.testing.backend import BackendConformance
+from limpet.contracts.transport import Transport
+from limpet.errors import BackendError, MissingFileError, UsageError
+from limpet.registry.opening import open_backend
+from limpet.testing.backend import BackendConformance, content_of, save_all
+from limpet.testing.certificates import identity
 from limpet_backend_gs import GoogleBackend
+from limpet_backend_gs.errors import refused
+from limpet_backend_gs.location import parse_place
 
 from tests.services.gcs_server import GcsServer
+from tests.services.google_tokens import TokenGate, TokenServer
 from tests.services.process import free_port
 
 
@@ -53,8 +66,13 @@ class TestGoogleBackend(BackendConformance):
     secrets = ("secret-token",)
 
     @pytest.fixture(autouse=True)
-    def _server(self, gcs: GcsServer) -> None:
+    def _server(self, gcs: GcsServer) -> Iterator[None]:
         self.server = gcs
+        self.gate = TokenGate(gcs)
+        self.gate.good = {"secret-token"}
+        self.gate.read_only = {"read-only-token"}
+        yield
+        self.gate.close()
 
     @pytest.fixture
     def backend(self, gcs: GcsServer) -> Iterator[Backend]:
@@ -76,8 +94,253 @@ class TestGoogleBackend(BackendConformance):
     def open_again(self, backend: Backend) -> Backend:
         return GoogleBackend.open(place_of(backend), self.options())
 
+    def open_with_wrong_credentials(self, backend: Backend) -> Backend:
+        return self._at_the_gate(backend, "wrong-token")
+
+    def open_read_only(self, backend: Backend) -> Backend:
+        return self._at_the_gate(backend, "read-only-token")
+
+    def _at_the_gate(self, backend: Backend, token: str) -> Backend:
+        options = self.options(endpoint=self.gate.url, **{"access-token": token})
+        return GoogleBackend.open(place_of(backend), options)
+
     def open_missing_store(self, backend: Backend) -> Backend:
         return GoogleBackend.open("no-such-bucket:/", self.options())
 
     def open_where_nothing_listens(self, backend: Backend) -> Backend:
         return GoogleBackend.open(place_of(backend), self.options(endpoint=f"127.0.0.1:{free_port()}"))
+
+
+@pytest.fixture
+def gate(gcs: GcsServer) -> Iterator[TokenGate]:
+    """The emulator, for who has a token."""
+    gate = TokenGate(gcs)
+    yield gate
+    gate.close()
+
+
+@pytest.mark.parametrize("by", ["option", "variable"])
+def test_service_account(gate: TokenGate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    """Servers back up as a service account: its key signs for tokens, which end and are renewed in mid-run."""
+    tokens = TokenServer()
+    with tokens.running() as account:
+        file = tmp_path / "account.json"
+        options = {"gs.endpoint": gate.url}
+        if by == "option":
+            options["gs.credentials-file"] = str(file)
+        else:
+            monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+        file.write_text(json.dumps(account))
+        backend = open_backend(f"gs:{new_place()}", options)
+        assert tokens.given == []
+        gate.good = {"token-0"}
+        backend.create()
+        (handle,) = save_all(backend, FileKind.PACK, [b"a pack"])
+        assert tokens.given == ["token-0"]
+        gate.good = {"token-1"}
+        assert backend.load(handle) == b"a pack"
+        assert (tokens.given, gate.refused) == (["token-0", "token-1"], 1)
+        assert "token-" not in repr(backend)
+        backend.close()
+
+
+def test_application_default_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has signed in with gcloud, or runs in Google's cloud, names nothing; the token goes out over TLS only."""
+    own = identity("gcs")
+    authority = tmp_path / "authority.pem"
+    authority.write_bytes(own.certificate)
+    tokens = TokenServer()
+    with (
+        GcsServer(tmp_path, certificate=Path(own.write(tmp_path / "server.pem"))) as server,
+        tokens.running() as account,
+    ):
+        monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+        (tmp_path / "application_default_credentials.json").write_text(json.dumps(account))
+        transport = Transport(root_certificates=[str(authority)])
+        backend = open_backend(f"gs:{new_place()}", {"gs.endpoint": server.url}, transport)
+        backend.create()
+        (handle,) = save_all(backend, FileKind.PACK, [b"a pack"])
+        assert backend.load(handle) == b"a pack"
+        assert tokens.given == ["token-0"]
+        backend.close()
+
+
+def test_key_of_another_account(gate: TokenGate, tmp_path: Path) -> None:
+    """A key that was taken back is told as what it is, not tried for a quarter of an hour."""
+    with TokenServer().running() as account, TokenServer().running() as other:
+        file = tmp_path / "account.json"
+        file.write_text(json.dumps({**account, "token_uri": other["token_uri"]}))
+        backend = GoogleBackend.open(new_place(), {"endpoint": gate.url, "credentials-file": str(file)})
+        with pytest.raises(BackendError, match="invalid_grant") as caught:
+            backend.stat(CONFIG_HANDLE)
+        assert caught.value.permanent
+        assert account["private_key"][100:140] not in str(caught.value)
+        backend.close()
+
+
+@pytest.mark.parametrize(("text", "expected"), [(None, "nowhere.json"), ("no json", "json"), ("{}", "json")])
+def test_credentials_file_of_no_use(gate: TokenGate, tmp_path: Path, text: str | None, expected: str) -> None:
+    """The line has to name the file: it is often another than people think."""
+    file = tmp_path / ("nowhere.json" if text is None else "account.json")
+    if text is not None:
+        file.write_text(text)
+    backend = GoogleBackend.open(new_place(), {"endpoint": gate.url, "credentials-file": str(file)})
+    with pytest.raises(BackendError, match=expected) as caught:
+        backend.stat(CONFIG_HANDLE)
+    assert caught.value.permanent
+    assert str(file) in str(caught.value)
+    backend.close()
+
+
+def test_token_server_that_is_down(gate: TokenGate, tmp_path: Path) -> None:
+    """What passes is waited for, also where it is not the storage itself."""
+    with TokenServer().running() as account:
+        pass
+    file = tmp_path / "account.json"
+    file.write_text(json.dumps({**account, "token_uri": f"http://127.0.0.1:{free_port()}/token"}))
+    backend = GoogleBackend.open(new_place(), {"endpoint": gate.url, "credentials-file": str(file)})
+    with pytest.raises(BackendError, match=r"127\.0\.0\.1") as caught:
+        backend.stat(CONFIG_HANDLE)
+    assert not caught.value.permanent
+    backend.close()
+
+
+def test_environment_of_restic(gcs: GcsServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripts for restic name project, token and emulator in the environment."""
+    gate = TokenGate(gcs)
+    gate.good = {"from-the-environment"}
+    monkeypatch.setenv("STORAGE_EMULATOR_HOST", gate.url.removeprefix("http://"))
+    monkeypatch.setenv("GOOGLE_ACCESS_TOKEN", "from-the-environment")
+    monkeypatch.setenv("GOOGLE_PROJECT_ID", "limpet")
+    place = new_place()
+    backend = open_backend(f"gs:{place}", {"gs.region": "europe-west3", "gs.connections": "2"})
+    backend.create()
+    save_all(backend, FileKind.KEY, [b"a key"])
+    assert backend.properties.connections == 2
+    (made,) = gate.made
+    assert made == {"name": place.partition(":")[0], "location": "europe-west3", "project": "limpet"}
+    backend.close()
+    gate.close()
+
+
+def test_certificates(tmp_path: Path) -> None:
+    """A private endpoint has a certificate of its own authority, which is trusted only if it is named."""
+    own = identity("gcs")
+    pem = Path(own.write(tmp_path / "server.pem"))
+    authority = tmp_path / "authority.pem"
+    authority.write_bytes(own.certificate)
+    with GcsServer(tmp_path, certificate=pem) as server:
+        options = {"endpoint": server.url, "access-token": "a-token", "project-id": "limpet"}
+        place = new_place()
+        for transport in (Transport(root_certificates=[str(authority)]), Transport(verify_tls=False)):
+            backend = GoogleBackend.open(place, options, transport)
+            backend.create()
+            backend.save(CONFIG_HANDLE, content_of(b"the config"))
+            assert backend.load(CONFIG_HANDLE) == b"the config"
+            backend.close()
+        backend = GoogleBackend.open(place, options)
+        with pytest.raises(BackendError, match="not trusted") as caught:
+            backend.stat(CONFIG_HANDLE)
+        assert caught.value.permanent
+        backend.close()
+
+
+def test_connections_are_reused_and_closed(gcs: GcsServer) -> None:
+    """restic once exhausted the ports of its hosts: no more connections than allowed, and none after the end."""
+    backend = GoogleBackend.open(new_place(), {"endpoint": gcs.url, "project-id": "limpet", "connections": 2})
+    backend.create()
+    contents = [b"%d" % number for number in range(60)]
+    before = threading.active_count()
+
+    def work(part: list[bytes]) -> None:
+        for handle in save_all(backend, FileKind.PACK, part):
+            backend.load(handle)
+            with pytest.raises(MissingFileError):
+                backend.load(Handle(FileKind.INDEX, handle.name))
+
+    threads = [threading.Thread(target=work, args=(contents[number::6],)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert 1 <= len(connections_to(gcs.port)) <= 2
+    backend.close()
+    assert connections_to(gcs.port) == []
+    assert threading.active_count() <= before
+
+
+def connections_to(port: int) -> list[str]:
+    """The connections of this process to the port, as the kernel lists them."""
+    own = set()
+    for link in Path("/proc/self/fd").iterdir():
+        try:
+            own.add(os.readlink(link))
+        except OSError:
+            continue
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return [line[9] for line in lines if line[2].endswith(f":{port:04X}") and f"socket:[{line[9]}]" in own]
+
+
+def test_a_body_that_changed_on_its_way(gcs: GcsServer) -> None:
+    """The service tells what it has stored: bytes that got damaged in memory or on the line are sent again."""
+    backend = GoogleBackend.open(new_place(), {"endpoint": gcs.url, "project-id": "limpet"})
+    backend.create()
+    backend.save(CONFIG_HANDLE, content_of(b"the config"))
+    bucket, name = object_of(backend, CONFIG_HANDLE)
+    assert gcs.md5(bucket, name) == base64.b64encode(hashlib.md5(b"the config").digest()).decode()
+    backend.close()
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "permanent"),
+    [
+        (403, "forbidden", True),
+        (403, "rateLimitExceeded", False),
+        (403, "retentionPolicyNotMet", True),
+        (401, "authError", True),
+        (400, "invalid", True),
+        (412, "conditionNotMet", True),
+        (429, "rateLimitExceeded", False),
+        (500, "backendError", False),
+        (503, "backendError", False),
+        (507, "", True),
+    ],
+)
+def test_what_is_tried_again(status: int, reason: str, permanent: bool) -> None:
+    """Too many requests is 403 at Google too; what is forbidden must not be tried for a quarter of an hour."""
+    body = json.dumps({"error": {"code": status, "message": "why", "errors": [{"reason": reason}]}}).encode()
+    error = refused("cannot save config", status, {"Retry-After": "7"}, body)
+    assert (error.permanent, error.retry_after_s) == (permanent, None if permanent else 7.0)
+    assert "why" in str(error)
+    assert isinstance(refused("stat config", 404, {}, b"<html>"), MissingFileError)
+
+
+@pytest.mark.parametrize(
+    ("place", "options", "expected"),
+    [
+        ("bucket", {}, "gs:BUCKET:/PREFIX"),
+        ("Bucket:/", {}, "lower-case"),
+        ("bucket:/", {"connections": -1}, "connections"),
+        ("bucket:/", {"endpoint": "ftp://127.0.0.1"}, "URL"),
+        ("bucket:/", {"endpoint": "http://ann:secret@127.0.0.1"}, "URL"),
+    ],
+)
+def test_senseless_settings(place: str, options: dict[str, str | int], expected: str) -> None:
+    """A mistake on the command line is told before anything is sent."""
+    with pytest.raises(UsageError, match=expected) as caught:
+        GoogleBackend.open(place, options)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "config"),
+    [
+        ("bucket:/", "config"),
+        ("bucket:", "config"),
+        ("bucket:/a//b/", "a/b/config"),
+        ("bucket:a/./b", "a/b/config"),
+    ],
+)
+def test_places_are_restics(place: str, config: str) -> None:
+    """Another reading of the location would look for the repository where restic did not put it."""
+    assert parse_place(place).object_name(CONFIG_HANDLE) == config

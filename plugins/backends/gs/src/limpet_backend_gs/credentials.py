@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 SCOPE = "https://www.googleapis.com/auth/devstorage.read_write"
 
+_HEADER = "authorization"
+"""In lower case, as google-auth writes it."""
 Request = Callable[..., Any]
 """google-auth's `transport.Request`: (url, method, body, headers, timeout) to an answer."""
 
@@ -29,7 +31,7 @@ class Credentials(Protocol):
         """Add them; `request` reaches the servers that give tokens. BackendError where there are no credentials."""
 
     def forget(self, headers: dict[str, str]) -> None:
-        """The token in these headers was refused: do not send it again."""
+        """The token in these headers was refused: take it out, and do not send it again."""
 
     def project(self) -> str | None:
         """The project that the credentials belong to, as far as they tell."""
@@ -57,7 +59,7 @@ class AccessToken(Anonymous):
         self._token = token
 
     def add_to(self, headers: dict[str, str], request: Request) -> None:
-        headers["Authorization"] = f"Bearer {self._token}"
+        headers[_HEADER] = f"Bearer {self._token}"
 
 
 class Renewed:
@@ -86,7 +88,8 @@ class Renewed:
     def forget(self, headers: dict[str, str]) -> None:
         with self._lock:
             credentials: Any = self._credentials
-            if credentials is not None and headers.get("Authorization") == f"Bearer {credentials.token}":
+            refused = headers.pop(_HEADER, None)
+            if credentials is not None and refused == f"Bearer {credentials.token}":  # no other thread has renewed it
                 credentials.token = None
 
     def project(self) -> str | None:
