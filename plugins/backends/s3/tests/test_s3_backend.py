@@ -34,8 +34,8 @@ def object_path(handle: Handle) -> str:
 
 @pytest.fixture(scope="module")
 def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwiftServer]:
-    """Swift, one for all tests of a worker."""
-    with SwiftServer(tmp_path_factory.mktemp("swift") / "server") as server:
+    """Swift, one for all tests of a worker; its pages are a tenth of the usual."""
+    with SwiftServer(tmp_path_factory.mktemp("swift") / "server", page=100) as server:
         yield server
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from limpet.cli.main import main
@@ -21,7 +22,7 @@ class Place:
     """A repository on a server, and both programs on it."""
 
     def __init__(self, server: SwiftServer | RcloneS3Server) -> None:
-        self.location = f"s3:{server.url}/the-bucket/some/prefix"
+        self.location = f"s3:{server.url}/b{uuid4().hex}/some/prefix"
         self._keys = {"AWS_ACCESS_KEY_ID": server.s3_key, "AWS_SECRET_ACCESS_KEY": server.s3_secret}
 
     def limpet(self, *arguments: str | Path) -> int:
@@ -36,11 +37,24 @@ class Place:
         return restic.run(*arguments, repo=self.location, password=PASSWORD, env=self._keys).stdout
 
 
-@pytest.fixture(params=[SwiftServer, RcloneS3Server])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    """An empty server; the bucket is made by `init`."""
-    with request.param(tmp_path / "server") as server:
-        yield Place(server)
+@pytest.fixture(scope="module")
+def rclone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RcloneS3Server]:
+    """rclone, one for all tests of a worker."""
+    with RcloneS3Server(tmp_path_factory.mktemp("rclone")) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwiftServer]:
+    """Swift, one for all tests of a worker."""
+    with SwiftServer(tmp_path_factory.mktemp("swift") / "server") as server:
+        yield server
+
+
+@pytest.fixture(params=["swift", "rclone"])
+def place(request: pytest.FixtureRequest) -> Place:
+    """A bucket that `init` is to make."""
+    return Place(request.getfixturevalue(request.param))
 
 
 @pytest.fixture
@@ -82,12 +96,11 @@ def test_we_go_on_with_restics(restic_new: Restic, place: Place, folder: Path, t
     assert contents(tmp_path / "restored") == contents(folder)
 
 
-def test_the_older_restic(restic_any: Restic, tmp_path: Path, folder: Path) -> None:
+def test_the_older_restic(restic_old: Restic, rclone: RcloneS3Server, folder: Path) -> None:
     """Many people run the restic of their distribution beside Limpet."""
-    with RcloneS3Server(tmp_path / "server") as server:
-        place = Place(server)
-        assert place.limpet("init") == 0
-        assert place.limpet("backup", folder) == 0
-        place.restic(restic_any, "backup", folder)
-        assert b"no errors were found" in place.restic(restic_any, "check", "--read-data")
-        assert place.limpet("check", "--read-data") == 0
+    place = Place(rclone)
+    assert place.limpet("init") == 0
+    assert place.limpet("backup", folder) == 0
+    place.restic(restic_old, "backup", folder)
+    assert b"no errors were found" in place.restic(restic_old, "check", "--read-data")
+    assert place.limpet("check", "--read-data") == 0

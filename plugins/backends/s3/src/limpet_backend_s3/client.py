@@ -219,6 +219,7 @@ def _pieces(data: memoryview) -> Iterator[memoryview]:
 def integrity_headers(content: Content, *, sha256: bool) -> dict[str, str]:
     """What lets the service check the body; buckets with object lock take none without it."""
     if sha256:
-        return {"x-amz-checksum-sha256": base64.b64encode(content.sha256).decode()}
-    digest = hashlib.md5(content.data, usedforsecurity=False).digest()
-    return {"content-md5": base64.b64encode(digest).decode()}
+        digest = base64.b64encode(content.sha256).decode()
+        return {"x-amz-sdk-checksum-algorithm": "SHA256", "x-amz-checksum-sha256": digest}
+    md5 = hashlib.md5(content.data, usedforsecurity=False).digest()
+    return {"content-md5": base64.b64encode(md5).decode()}
