@@ -285,30 +285,36 @@ def test_sweep_removes_what_broken_saves_left(tmp_path: Path) -> None:
 # -- connections that break
 
 
-def test_killed_while_saving(server: SftpServer, tmp_path: Path) -> None:
+@both_clients
+def test_killed_while_saving(server: SftpServer, tmp_path: Path, client: str) -> None:
     """A connection that breaks amid a save is worth another try, and the try removes what the first has left."""
-    backend = opened(server, tmp_path / "r", client="ssh")
+    backend = opened(server, tmp_path / "r", client=client)
     backend.create()
-    data = some_bytes(48 * MIB)
+    contents = [some_bytes(16 * MIB, seed=number) for number in range(4)]  # enough, however late the kill comes
     failures: list[BackendError] = []
 
     def save() -> None:
-        try:
-            backend.save(handle_of(data), content_of(data))
-        except BackendError as error:
-            failures.append(error)
+        for data in contents:
+            try:
+                backend.save(handle_of(data), content_of(data))
+            except BackendError as error:
+                failures.append(error)
 
     saving = threading.Thread(target=save)
     saving.start()
     wait_until(lambda: [path for path in left_overs(tmp_path / "r") if path.stat().st_size])
-    (ssh,) = children(os.getpid(), "ssh")
-    os.kill(ssh, signal.SIGKILL)
+    ours = children(os.getpid(), "ssh")
+    for process in ours or children(server.process.pid, "sshd"):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+    assert len(ours) == (client == "ssh")
     saving.join()
     (failure,) = failures
     assert not failure.permanent
     assert "lost" in str(failure)
-    backend.save(handle_of(data), content_of(data))
-    assert backend.load(handle_of(data)) == data
+    for data in contents:
+        backend.save(handle_of(data), content_of(data))
+        assert backend.load(handle_of(data)) == data
     backend.close()
     assert not left_overs(tmp_path / "r")
 
@@ -364,8 +370,10 @@ def backup(server: SftpServer, tmp_path: Path) -> Iterator[subprocess.Popen[str]
 
 def test_backup_goes_on(backup: subprocess.Popen[str], restic_new: Restic, tmp_path: Path) -> None:
     """A backup whose ssh is killed in the middle ends complete, and restic finds nothing amiss."""
+    os.kill(backup.pid, signal.SIGSTOP)  # it must not be done before its ssh is found
     for ssh in children(backup.pid, "ssh"):
         os.kill(ssh, signal.SIGKILL)
+    os.kill(backup.pid, signal.SIGCONT)
     _, said = backup.communicate(timeout=300)
     assert backup.returncode == 0, said
     assert re.search("failed, trying again.*is lost", said)
