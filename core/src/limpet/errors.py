@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar, Self, TypeVar
+
+_E = TypeVar("_E", bound="LimpetError")
 
 
 class LimpetError(Exception):
@@ -11,6 +13,20 @@ class LimpetError(Exception):
     exit_code: ClassVar[int] = 1
     is_fatal: ClassVar[bool] = True
     """Whether the line begins with `Fatal:`. It does where restic's does: wrappers look for the word."""
+
+    def saying(self, message: str) -> Self:
+        """The same error with another message: its kind and all that it knows stay, whatever made it."""
+        return _made_again(type(self), message, vars(self))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Errors come back whole from worker processes, those of plugins with parameters of their own too."""
+        return _made_again, (type(self), str(self), vars(self))
+
+
+def _made_again(kind: type[_E], message: str, known: dict[str, Any]) -> _E:
+    error = kind.__new__(kind, message)
+    error.__dict__.update(known)
+    return error
 
 
 class UsageError(LimpetError):

@@ -150,7 +150,7 @@ class _Walk:
         try:
             sums = self._walk(root)
         except LimpetError as error:
-            raise type(error)(f"error walking snapshot: walking tree {root.hex()}: {error}") from error
+            raise error.saying(f"error walking snapshot: walking tree {root.hex()}: {error}") from error
         self.add_snapshot(sums)
 
     def add_snapshot(self, sums: _Sums) -> None:

@@ -104,7 +104,7 @@ def load_key(backend: Backend, key_id: StorageId) -> KeyFile:
             raise IntegrityError("its bytes do not have the hash that its name says")
         return decode_keyfile(stored)
     except (IntegrityError, RepositoryError) as error:
-        raise type(error)(f"key {short(key_id)} cannot be used: {error}") from error
+        raise error.saying(f"key {short(key_id)} cannot be used: {error}") from error
 
 
 def find_key(backend: Backend, prefix: str) -> StorageId:

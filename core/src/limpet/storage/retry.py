@@ -69,7 +69,7 @@ class RetryBackend(WrappingBackend):
                         if self._is_stored(handle, content):
                             break
                     except BackendError as unknown:
-                        failure = unknown
+                        failure = error if unknown.permanent else unknown
                 tries.failed(failure)
                 if not self.inner.properties.atomic_replace and self._clear_the_way(handle, content):
                     break
@@ -175,20 +175,15 @@ class RetryBackend(WrappingBackend):
             if handle.kind is not FileKind.CONFIG:
                 self.inner.remove(handle)
         except BackendError:
-            pass  # the next try will tell
+            pass  # there is nothing, or nobody knows: the next try will tell
         return False
 
     def _is_stored(self, handle: Handle, content: Content) -> bool:
-        """Whether just these bytes are under the handle; transient errors only, what may not be read is not stored."""
-        try:
-            return (
-                self.inner.stat(handle).size_bytes == content.size_bytes
-                and hashlib.sha256(self.inner.load(handle)).digest() == content.sha256
-            )
-        except BackendError as error:
-            if error.permanent:
-                return False
-            raise
+        """Whether just these bytes are under the handle; any BackendError where that cannot be told."""
+        return (
+            self.inner.stat(handle).size_bytes == content.size_bytes
+            and hashlib.sha256(self.inner.load(handle)).digest() == content.sha256
+        )
 
 
 class _Tries:

@@ -48,7 +48,7 @@ def command(session: Session, /, *, copy_chunker_params: bool, repository_versio
             backend, password, version=version, polynomial=polynomial, settings=session.settings(use_cache=False)
         )
     except LimpetError as error:
-        raise type(error)(f"create repository at {location} failed: {error}") from error
+        raise error.saying(f"create repository at {location} failed: {error}") from error
     _tell(session, repository, location, is_copy=polynomial is not None)
 
 

@@ -57,7 +57,7 @@ def _list_packs_of(session: Session, repository: Repository, name: str) -> None:
     try:
         stored, _ = find_snapshot(repository, name)
     except LimpetError as error:
-        raise type(error)(f"failed to find snapshot: {error}") from error
+        raise error.saying(f"failed to find snapshot: {error}") from error
     repository.load_index(session.reporter)
     used = find_used_blobs(repository, [tree_of(repository, stored)])
     for pack_id in sorted(used.packs()):

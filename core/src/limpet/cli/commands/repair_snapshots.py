@@ -58,4 +58,4 @@ def _repair(repairer: SnapshotRepairer, stored: StoredSnapshot) -> Replacement:
     try:
         return repairer.repair(stored)
     except LimpetError as error:
-        raise type(error)(f'unable to rewrite snapshot ID "{short(stored.id)}": {error}') from error
+        raise error.saying(f'unable to rewrite snapshot ID "{short(stored.id)}": {error}') from error

@@ -71,7 +71,7 @@ def _rewrite(rewriter: SnapshotRewriter, stored: StoredSnapshot) -> Replacement:
     try:
         return rewriter.rewrite(stored)
     except LimpetError as error:
-        raise type(error)(f'unable to rewrite snapshot ID "{short(stored.id)}": {error}') from error
+        raise error.saying(f'unable to rewrite snapshot ID "{short(stored.id)}": {error}') from error
 
 
 def _options(reporter: Reporter, flags: Mapping[str, Any]) -> RewriteOptions:
