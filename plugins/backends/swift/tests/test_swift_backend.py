@@ -223,5 +223,39 @@ def open_connections(port: int) -> set[str]:
     return {row[1] for row in rows if row[2].endswith(f":{port:04X}") and f"socket:[{row[9]}]" in own}
 
 
+def test_storage_policy(server: SwiftServer, account: requests.Session) -> None:
+    """A container goes to the cheap disks that were asked for, or is not made at all."""
+    container = f"c{uuid.uuid4().hex}"
+    wrong = SwiftBackend.open(f"{container}:/", options_for(server, **{"container-policy": "no-such-policy"}))
+    with pytest.raises(BackendError, match="cannot make the container") as caught:
+        wrong.create()
+    assert caught.value.permanent
+    wrong.close()
+    right = SwiftBackend.open(f"{container}:/", options_for(server, **{"container-policy": "Policy-0"}))
+    right.create()
+    right.create()
+    answer = account.head(f"{account.headers['X-Storage-Url']!s}/{container}", timeout=60)
+    assert answer.headers["X-Storage-Policy"] == "Policy-0"
+    right.close()
+
+
+@pytest.mark.parametrize(
+    ("location", "config"),
+    [
+        ("c:/", "config"),
+        ("c:/a", "a/config"),
+        ("c:/a/b/", "a/b/config"),
+        ("c:/a//b", "a/b/config"),
+        ("c://a", "/a/config"),
+    ],
+)
+def test_names_of_objects(server: SwiftServer, location: str, config: str) -> None:
+    """A location means the same objects as it means to restic, or each would see an empty repository."""
+    backend = SwiftBackend.open(location, options_for(server))
+    assert backend.place.object_name(CONFIG_HANDLE) == config
+    assert backend.location == f"swift:{location}"
+    backend.close()
+
+
 def _storage_url(server: SwiftServer) -> str:
     return f"{server.url}/v1/AUTH_test"
