@@ -316,6 +316,32 @@ def test_server_that_hangs() -> None:
     assert "did not answer in time" in str(error)
 
 
+def test_reasons_of_broken_connections() -> None:
+    """Refused, unknown and cut are told apart: each has another way out."""
+    with open_backend_closing("s3:http://127.0.0.1:1/bucket", OPTIONS) as backend:
+        refusal = error_of(backend)
+    with open_backend_closing("s3:http://no-such-host.invalid/bucket", OPTIONS) as backend:
+        unknown = error_of(backend)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        place = f"s3:http://127.0.0.1:{server.getsockname()[1]}/bucket"
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nshort"
+        Thread(target=answer_once, args=(server, answer), daemon=True).start()
+        with open_backend_closing(place, OPTIONS) as backend:
+            cut = error_of(backend)
+    assert "cannot connect to 127.0.0.1:1: Connection refused" in str(refusal)
+    assert "cannot connect to no-such-host.invalid" in str(unknown)
+    assert "ended after 5 bytes, 95 were to come" in str(cut)
+    assert not any(error.permanent or "\n" in str(error) for error in (refusal, unknown, cut))
+
+
+def answer_once(server: socket.socket, answer: bytes) -> None:
+    """Send the answer to the first request, and hang up."""
+    connection, _ = server.accept()
+    with connection:
+        connection.recv(65536)
+        connection.sendall(answer)
+
+
 # -- on Swift
 
 

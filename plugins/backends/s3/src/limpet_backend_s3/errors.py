@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -108,26 +109,38 @@ def broken(what: str, error: Exception, host: str) -> BackendError:
             return BackendError(f"{what}: {reason}", permanent=True)
         inner = next((item for item in cause.args if isinstance(item, BaseException)), None)
         cause = cause.__cause__ or inner or cause.__context__
-    if isinstance(error, urllib3.exceptions.TimeoutError):
-        return BackendError(f"{what}: {host} did not answer in time")
-    if isinstance(error, urllib3.exceptions.SSLError):
-        return BackendError(f"{what}: no TLS connection to {host}: {_innermost(error)}")
-    if isinstance(error, urllib3.exceptions.NewConnectionError):
-        return BackendError(f"{what}: cannot connect to {host}: {_innermost(error)}")
-    return BackendError(f"{what}: the connection to {host} broke: {_innermost(error)}")
+    return BackendError(f"{what}: {_broken_reason(error, host)}")
+
+
+def _broken_reason(error: Exception, host: str) -> str:
+    reason = _innermost(error)
+    match error:
+        case urllib3.exceptions.NewConnectionError():  # a kind of timeout to urllib3: it comes first
+            return f"cannot connect to {host}: {reason}"
+        case urllib3.exceptions.TimeoutError():
+            return f"{host} did not answer in time"
+        case urllib3.exceptions.SSLError():
+            return f"no TLS connection to {host}: {reason}"
+        case urllib3.exceptions.ProxyError():
+            return f"no connection through the proxy to {host}: {reason}"
+        case _:
+            return f"the connection to {host} broke: {reason}"
 
 
 def _innermost(error: BaseException) -> str:
-    """The plain reason, without urllib3's own objects in it."""
+    """The plain reason in one line, without urllib3's own objects in it."""
     seen: BaseException = error
     while True:
+        if isinstance(seen, http.client.IncompleteRead):
+            count = seen.partial if isinstance(seen.partial, int) else len(seen.partial)  # urllib3's has the number
+            return f"the answer ended after {count} bytes, {seen.expected} were to come"
         inner = seen.__cause__ or next((item for item in seen.args if isinstance(item, BaseException)), None)
         if inner is None or inner is seen:
             break
         seen = inner
     if isinstance(seen, OSError) and seen.strerror:
         return seen.strerror
-    return str(seen).rpartition(": ")[2] or type(seen).__name__
+    return " ".join(str(seen).rpartition(": ")[2].split())[:200] or type(seen).__name__
 
 
 def _skew(refusal: Refusal) -> str:
