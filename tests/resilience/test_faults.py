@@ -55,7 +55,7 @@ class Trouble:
 TROUBLES = {
     "reset": Trouble((RESET,), every=10),
     "lost answer": Trouble((LOST_ANSWER,), every=7),
-    "black hole": Trouble((BLACK_HOLE,), every=9, times=3, stuck_request_timeout_s=0.7),
+    "black hole": Trouble((BLACK_HOLE,), every=9, times=2, stuck_request_timeout_s=2.0),
     "statuses": Trouble((status(500), status(503), status(429, retry_after_s=1)), every=4, times=9),
     "cut and slow bodies": Trouble((CUT_BODY, SLOW_BODY), every=3, times=20),
     "wrong bodies": Trouble((SHORT_BODY, WHOLE_BODY), every=7, complete=False, spares="/locks/"),
