@@ -13,7 +13,8 @@ from tests.safety.files import digests, write_tree
 from tests.safety.judging import assert_restores
 from tests.safety.program import PASSWORD, Running, Site
 
-ROUNDS = 2
+ROUNDS = {"rest": 2, "s3": 1, "sftp": 1}
+"""Most of a round is waiting for locks."""
 PATIENT = ("--retry-lock", "2m")
 
 
@@ -49,12 +50,12 @@ def test_two_back_up_while_a_third_prunes(name: str, tmp_path: Path, closing: Ex
         closing.callback(machine.site.close)
     one, two, pruner = machines
     saved = {}
-    for number in range(ROUNDS):
-        # The same files on both, and files that were in a snapshot that is gone: what prune removes is wanted again.
+    for number in range(ROUNDS[name]):
+        # Both have files that were in a snapshot that is gone: what prune is about to remove is wanted again.
         for seed, machine in enumerate((one, two)):
             write_tree(machine.source, seed=10 * number + seed, small=100, large_mib=4)
             write_tree(machine.source / "both", seed=10 * number + 7, small=50, large_mib=4)
-        write_tree(pruner.source, seed=10 * number, small=100, large_mib=4)
+        write_tree(pruner.source, seed=10 * number + 7, small=50, large_mib=4)
         _end(pruner.backup())
         (mine,) = restic_new.json("--no-lock", "snapshots", "--host", pruner.name, repo=store.files, password=PASSWORD)
         _end(pruner.start("forget", mine["id"]))
@@ -70,7 +71,7 @@ def test_two_back_up_while_a_third_prunes(name: str, tmp_path: Path, closing: Ex
             saved[snapshots[-1]["id"]] = (machine, digests(machine.source))
     done = restic_new.run("check", "--read-data", repo=store.files, password=PASSWORD)
     assert b"no errors were found" in done.stdout
-    assert len(saved) == 2 * ROUNDS
+    assert len(saved) == 2 * ROUNDS[name]
     for snapshot, (machine, content) in saved.items():
         assert_restores(machine.site, restic_new, snapshot, content, machine.source)
 
