@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import threading
+import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from email.utils import formatdate
 from pathlib import Path
 
@@ -23,6 +24,17 @@ from limpet_backend_azure.location import parse_place
 from limpet_backend_azure.service import Service
 
 from tests.services.azurite_server import ACCOUNT, KEY, AzuriteServer, ManagedIdentity, signature
+from tests.services.fault_proxy import (
+    BLACK_HOLE,
+    CUT_BODY,
+    LOST_ANSWER,
+    RESET,
+    SHORT_BODY,
+    WHOLE_BODY,
+    Fault,
+    FaultProxy,
+    status,
+)
 from tests.services.process import free_port
 
 WRONG_KEY = "d3Jvbmc="
@@ -256,26 +268,28 @@ def test_azure_cli_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_connections_are_reused_and_closed(azurite: AzuriteServer) -> None:
     """restic once exhausted the ports of its hosts: no more connections than allowed, and none after the end."""
-    backend = AzureBackend.open(new_place(), by_key(azurite, connections=2))
-    backend.create()
-    contents = [b"%d" % number for number in range(60)]
-    before = threading.active_count()
+    place = new_place()
+    with FaultProxy(azurite.port) as proxy:  # without a fault: it counts
+        backend = AzureBackend.open(
+            place, by_key(azurite, connections=2, endpoint=f"http://127.0.0.1:{proxy.port}/{ACCOUNT}")
+        )
+        backend.create()
+        contents = [b"%d" % number for number in range(60)]
 
-    def work(part: list[bytes]) -> None:
-        for handle in save_all(backend, FileKind.PACK, part):
-            backend.load(handle)
-            with pytest.raises(BackendError):
-                backend.load(handle, 99, 1)
+        def work(part: list[bytes]) -> None:
+            for handle in save_all(backend, FileKind.PACK, part):
+                backend.load(handle)
+                with pytest.raises(MissingFileError):
+                    backend.load(Handle(FileKind.INDEX, handle.name))
 
-    threads = [threading.Thread(target=work, args=(contents[number::6],)) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert 1 <= len(connections_to(azurite.port)) <= 2
-    backend.close()
-    assert connections_to(azurite.port) == []
-    assert threading.active_count() == before
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(work, [contents[number::6] for number in range(6)]))
+        assert 1 <= proxy.accepted <= 2
+        backend.close()
+        deadline = time.monotonic() + 30
+        while proxy.open_now:  # the proxy sees the end a moment later
+            assert time.monotonic() < deadline, f"{proxy.open_now} connections are still open"
+            time.sleep(0.01)
 
 
 def test_clock_that_is_off() -> None:
@@ -285,18 +299,6 @@ def test_clock_that_is_off() -> None:
     assert error.permanent
     assert "clock" in str(error)
     assert "clock" not in str(refused("stat config", 403, {**headers, "Date": formatdate(usegmt=True)}, b""))
-
-
-def connections_to(port: int) -> list[str]:
-    """This machine's established connections to the port, as the kernel lists them; those of this process alone."""
-    own = set()
-    for link in Path("/proc/self/fd").iterdir():
-        try:
-            own.add(str(link.readlink()))
-        except OSError:
-            continue
-    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return [line[9] for line in lines if line[2].endswith(f":{port:04X}") and f"socket:[{line[9]}]" in own]
 
 
 @pytest.mark.parametrize(
@@ -346,3 +348,49 @@ def test_names_of_hosts() -> None:
     assert account({**options, "endpoint-suffix": "core.chinacloudapi.cn"}).endpoint.endswith(".core.chinacloudapi.cn")
     string = {"connection-string": f"AccountName=limpet;AccountKey={KEY};EndpointSuffix=core.usgovcloudapi.net"}
     assert account(string).endpoint == "https://limpet.blob.core.usgovcloudapi.net"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [RESET, LOST_ANSWER, CUT_BODY, SHORT_BODY, WHOLE_BODY, status(429, retry_after_s=3), status(500), status(503)],
+    ids=lambda fault: f"{fault.kind.name} {fault.status}",
+)
+def test_bad_network(azurite: AzuriteServer, fault: Fault) -> None:
+    """What the network does to a request passes, so it is tried again; other bytes are never taken for the file's."""
+    with FaultProxy(azurite.port) as proxy:
+        backend = AzureBackend.open(
+            new_place(), by_signature(azurite, endpoint=f"http://127.0.0.1:{proxy.port}/{ACCOUNT}")
+        )
+        backend.create()
+        data = some_bytes(100_000)
+        (handle,) = save_all(backend, FileKind.PACK, [data])
+        calls: list[Callable[[], object]] = [
+            lambda: backend.load(handle, 1_000, 50_000),
+            lambda: backend.load(handle, 1_000),
+        ]
+        if fault not in {SHORT_BODY, WHOLE_BODY, CUT_BODY}:
+            calls += [lambda: backend.stat(handle), lambda: backend.save(handle, content_of(data))]
+        proxy.inject(fault)
+        for call in calls:
+            with pytest.raises(BackendError) as caught:
+                call()
+            assert not caught.value.permanent, caught.value
+            assert caught.value.retry_after_s == (3 if fault.status == 429 else None)
+        proxy.heal()
+        assert backend.load(handle, 1_000, 50_000) == data[1_000:51_000]
+        backend.close()
+
+
+def test_silent_server(azurite: AzuriteServer) -> None:
+    """A request that hangs is given up after the time the user has set, for the retry to come."""
+    with FaultProxy(azurite.port) as proxy:
+        proxy.inject(BLACK_HOLE)
+        backend = AzureBackend.open(
+            new_place(),
+            by_key(azurite, endpoint=f"http://127.0.0.1:{proxy.port}/{ACCOUNT}"),
+            Transport(stuck_request_timeout_s=0.2),
+        )
+        with pytest.raises(BackendError, match="no answer from 127") as caught:
+            backend.stat(CONFIG_HANDLE)
+        assert not caught.value.permanent
+        backend.close()

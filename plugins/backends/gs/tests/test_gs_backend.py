@@ -5,10 +5,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
-import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,12 +17,23 @@ from limpet.contracts.options import Options
 from limpet.contracts.transport import Transport
 from limpet.errors import BackendError, MissingFileError, UsageError
 from limpet.registry.opening import open_backend
-from limpet.testing.backend import BackendConformance, content_of, save_all
+from limpet.testing.backend import BackendConformance, content_of, save_all, some_bytes
 from limpet.testing.certificates import identity
 from limpet_backend_gs import GoogleBackend
 from limpet_backend_gs.errors import refused
 from limpet_backend_gs.location import parse_place
 
+from tests.services.fault_proxy import (
+    BLACK_HOLE,
+    CUT_BODY,
+    LOST_ANSWER,
+    RESET,
+    SHORT_BODY,
+    WHOLE_BODY,
+    Fault,
+    FaultProxy,
+    status,
+)
 from tests.services.gcs_server import GcsServer
 from tests.services.google_tokens import TokenGate, TokenServer
 from tests.services.process import free_port
@@ -247,38 +258,28 @@ def test_certificates(tmp_path: Path) -> None:
 
 def test_connections_are_reused_and_closed(gcs: GcsServer) -> None:
     """restic once exhausted the ports of its hosts: no more connections than allowed, and none after the end."""
-    backend = GoogleBackend.open(new_place(), {"endpoint": gcs.url, "project-id": "limpet", "connections": 2})
-    backend.create()
-    contents = [b"%d" % number for number in range(60)]
-    before = threading.active_count()
+    place = new_place()
+    with FaultProxy(gcs.port) as proxy:  # without a fault: it counts
+        backend = GoogleBackend.open(
+            place, {"endpoint": f"127.0.0.1:{proxy.port}", "project-id": "p", "connections": 2}
+        )
+        backend.create()
+        contents = [b"%d" % number for number in range(60)]
 
-    def work(part: list[bytes]) -> None:
-        for handle in save_all(backend, FileKind.PACK, part):
-            backend.load(handle)
-            with pytest.raises(MissingFileError):
-                backend.load(Handle(FileKind.INDEX, handle.name))
+        def work(part: list[bytes]) -> None:
+            for handle in save_all(backend, FileKind.PACK, part):
+                backend.load(handle)
+                with pytest.raises(MissingFileError):
+                    backend.load(Handle(FileKind.INDEX, handle.name))
 
-    threads = [threading.Thread(target=work, args=(contents[number::6],)) for number in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert 1 <= len(connections_to(gcs.port)) <= 2
-    backend.close()
-    assert connections_to(gcs.port) == []
-    assert threading.active_count() <= before
-
-
-def connections_to(port: int) -> list[str]:
-    """The connections of this process to the port, as the kernel lists them."""
-    own = set()
-    for link in Path("/proc/self/fd").iterdir():
-        try:
-            own.add(os.readlink(link))
-        except OSError:
-            continue
-    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return [line[9] for line in lines if line[2].endswith(f":{port:04X}") and f"socket:[{line[9]}]" in own]
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(work, [contents[number::6] for number in range(6)]))
+        assert 1 <= proxy.accepted <= 2
+        backend.close()
+        deadline = time.monotonic() + 30
+        while proxy.open_now:  # the proxy sees the end a moment later
+            assert time.monotonic() < deadline, f"{proxy.open_now} connections are still open"
+            time.sleep(0.01)
 
 
 def test_a_body_that_changed_on_its_way(gcs: GcsServer) -> None:
@@ -344,3 +345,47 @@ def test_senseless_settings(place: str, options: dict[str, str | int], expected:
 def test_places_are_restics(place: str, config: str) -> None:
     """Another reading of the location would look for the repository where restic did not put it."""
     assert parse_place(place).object_name(CONFIG_HANDLE) == config
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [RESET, LOST_ANSWER, CUT_BODY, SHORT_BODY, WHOLE_BODY, status(429, retry_after_s=3), status(500), status(503)],
+    ids=lambda fault: f"{fault.kind.name} {fault.status}",
+)
+def test_bad_network(gcs: GcsServer, fault: Fault) -> None:
+    """What the network does to a request passes, so it is tried again; other bytes are never taken for the file's."""
+    with FaultProxy(gcs.port) as proxy:
+        backend = GoogleBackend.open(new_place(), {"endpoint": f"127.0.0.1:{proxy.port}", "project-id": "limpet"})
+        backend.create()
+        data = some_bytes(100_000)
+        (handle,) = save_all(backend, FileKind.PACK, [data])
+        calls: list[Callable[[], object]] = [
+            lambda: backend.load(handle, 1_000, 50_000),
+            lambda: backend.load(handle, 1_000),
+        ]
+        if fault not in {SHORT_BODY, WHOLE_BODY, CUT_BODY}:
+            calls += [lambda: backend.stat(handle), lambda: backend.save(handle, content_of(data))]
+        proxy.inject(fault)
+        for call in calls:
+            with pytest.raises(BackendError) as caught:
+                call()
+            assert not caught.value.permanent, caught.value
+            assert caught.value.retry_after_s == (3 if fault.status == 429 else None)
+        proxy.heal()
+        assert backend.load(handle, 1_000, 50_000) == data[1_000:51_000]
+        backend.close()
+
+
+def test_silent_server(gcs: GcsServer) -> None:
+    """A request that hangs is given up after the time the user has set, for the retry to come."""
+    with FaultProxy(gcs.port) as proxy:
+        proxy.inject(BLACK_HOLE)
+        backend = GoogleBackend.open(
+            new_place(),
+            {"endpoint": f"127.0.0.1:{proxy.port}", "project-id": "limpet"},
+            Transport(stuck_request_timeout_s=0.2),
+        )
+        with pytest.raises(BackendError, match="no answer from 127") as caught:
+            backend.stat(CONFIG_HANDLE)
+        assert not caught.value.permanent
+        backend.close()

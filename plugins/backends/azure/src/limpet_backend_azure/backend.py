@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import ClassVar, Self
 from xml.etree import ElementTree
 
+import urllib3
 from limpet.contracts.backend import CONFIG_HANDLE, Backend, BackendProperties, Content, FileInfo, FileKind, Handle
 from limpet.contracts.options import Option, Options
 from limpet.contracts.transport import DEFAULT_TRANSPORT, Transport
@@ -106,18 +107,17 @@ class AzureBackend(Backend):
             return self._nothing(what, handle, offset_bytes)
         whole = offset_bytes == 0 and length_bytes is None
         end = "" if length_bytes is None else offset_bytes + length_bytes - 1
-        headers = {} if whole else {"x-ms-range": f"bytes={offset_bytes}-{end}"}
+        headers = {} if whole else {"Range": f"bytes={offset_bytes}-{end}"}
         answer = self._service.request(what, "GET", name, headers=headers, accepted=(416,))
         if answer.status == 416:
             if length_bytes is None:
                 return self._nothing(what, handle, offset_bytes)
             raise _beyond(what, offset_bytes, length_bytes, None)
-        data = answer.data
-        if len(data) != size_of(answer, what) or answer.status != (200 if whole else 206):
+        if answer.status != (200 if whole else 206):
             raise BackendError(f"{what}: the answer is not the range that was asked for")
-        if length_bytes is not None and len(data) != length_bytes:
-            raise _beyond(what, offset_bytes, length_bytes, offset_bytes + len(data))
-        return data
+        if not whole:
+            _check_range(what, answer, offset_bytes, length_bytes)
+        return answer.data
 
     def stat(self, handle: Handle) -> FileInfo:
         what = f"stat {handle}"
@@ -212,6 +212,18 @@ def _tier(text: str) -> str:
         if tier.lower() == text.lower():
             return tier
     raise UsageError(f"azure.access-tier: {text!r} is none of {', '.join(TIERS)}")
+
+
+def _check_range(what: str, answer: urllib3.BaseHTTPResponse, offset_bytes: int, length_bytes: int | None) -> None:
+    """BackendError unless the answer is all of the range: permanent if the file ends before, else it may pass."""
+    _, _, text = answer.headers.get("Content-Range", "").rpartition("/")
+    size = int(text) if text.isascii() and text.isdigit() else offset_bytes + len(answer.data)
+    wanted = size - offset_bytes if length_bytes is None else length_bytes
+    if len(answer.data) == wanted:
+        return
+    if offset_bytes + wanted > size:
+        raise _beyond(what, offset_bytes, wanted, size)
+    raise BackendError(f"{what}: the answer has {len(answer.data)} bytes instead of {wanted}")
 
 
 def _beyond(what: str, offset_bytes: int, length_bytes: int, size_bytes: int | None) -> BackendError:

@@ -53,7 +53,8 @@ class SharedKey:
         # Encoding, language, length, MD5, type, date, four conditions, range: what is not sent is an empty line.
         text = (
             f"{method}\n\n\n{'' if length == '0' else length}\n{headers.get('Content-MD5', '')}\n"
-            f"{headers.get('Content-Type', '')}\n\n\n\n\n\n\n{own}/{self._account}{path}{parameters}"
+            f"{headers.get('Content-Type', '')}\n\n\n\n\n\n{headers.get('Range', '')}\n"
+            f"{own}/{self._account}{path}{parameters}"
         )
         signature = base64.b64encode(hmac.digest(self._key, text.encode(), "sha256")).decode()
         headers["Authorization"] = f"SharedKey {self._account}:{signature}"

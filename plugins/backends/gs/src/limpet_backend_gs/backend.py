@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Self
 from urllib.parse import quote, urlsplit
 
+import urllib3
 from limpet.contracts.backend import CONFIG_HANDLE, Backend, BackendProperties, Content, FileInfo, FileKind, Handle
 from limpet.contracts.options import Option, Options
 from limpet.contracts.transport import DEFAULT_TRANSPORT, Transport
@@ -17,13 +18,13 @@ from limpet.errors import BackendError, MissingFileError, UsageError
 
 from limpet_backend_gs.credentials import AccessToken, Anonymous, Credentials, Renewed
 from limpet_backend_gs.location import Place, parse_place
-from limpet_backend_gs.service import PUBLIC_ENDPOINT, Service
+from limpet_backend_gs.service import BEYOND_THE_END, PUBLIC_ENDPOINT, Service
 
 LISTED_AT_ONCE = 1000
 """The most that the service gives."""
 DEFAULT_CONNECTIONS = 5
 DEFAULT_REGION = "us"
-_FORBIDDEN, _MISSING, _ALREADY_THERE, _BEYOND = 403, 404, 409, 416
+_FORBIDDEN, _MISSING, _ALREADY_THERE = 403, 404, 409
 
 
 class GoogleBackend(Backend):
@@ -129,17 +130,18 @@ class GoogleBackend(Backend):
         whole = offset_bytes == 0 and length_bytes is None
         end = "" if length_bytes is None else offset_bytes + length_bytes - 1
         headers = {} if whole else {"Range": f"bytes={offset_bytes}-{end}"}
-        answer = self._service.request(what, "GET", path, query={"alt": "media"}, headers=headers, accepted=(_BEYOND,))
-        if answer.status == _BEYOND:
+        answer = self._service.request(
+            what, "GET", path, query={"alt": "media"}, headers=headers, accepted=(BEYOND_THE_END,)
+        )
+        if answer.status == BEYOND_THE_END:
             if length_bytes is None:
                 return self._nothing(what, handle, offset_bytes)
             raise _beyond(what, offset_bytes, length_bytes, None)
-        data = answer.data
         if answer.status != (200 if whole else 206):
             raise BackendError(f"{what}: the answer is not the range that was asked for")
-        if length_bytes is not None and len(data) != length_bytes:
-            raise _beyond(what, offset_bytes, length_bytes, offset_bytes + len(data))
-        return data
+        if not whole:
+            _check_range(what, answer, offset_bytes, length_bytes)
+        return answer.data
 
     def stat(self, handle: Handle) -> FileInfo:
         what = f"stat {handle}"
@@ -241,6 +243,18 @@ def _size(what: str, document: dict[str, Any]) -> int:
     if not (text.isascii() and text.isdigit()):
         raise BackendError(f"{what}: the service does not tell the size")
     return int(text)
+
+
+def _check_range(what: str, answer: urllib3.BaseHTTPResponse, offset_bytes: int, length_bytes: int | None) -> None:
+    """BackendError unless the answer is all of the range: permanent if the file ends before, else it may pass."""
+    _, _, text = answer.headers.get("Content-Range", "").rpartition("/")
+    size = int(text) if text.isascii() and text.isdigit() else offset_bytes + len(answer.data)
+    wanted = size - offset_bytes if length_bytes is None else length_bytes
+    if len(answer.data) == wanted:
+        return
+    if offset_bytes + wanted > size:
+        raise _beyond(what, offset_bytes, wanted, size)
+    raise BackendError(f"{what}: the answer has {len(answer.data)} bytes instead of {wanted}")
 
 
 def _beyond(what: str, offset_bytes: int, length_bytes: int, size_bytes: int | None) -> BackendError:

@@ -17,6 +17,7 @@ from limpet_backend_gs.errors import broken, reason, refused
 PUBLIC_ENDPOINT = "https://storage.googleapis.com"
 SENT_AT_ONCE_BYTES = 1 << 20
 """The time limit of a socket holds for each piece: a slow line is not a stuck one."""
+BEYOND_THE_END = 416
 _UNAUTHORIZED = 401
 
 
@@ -69,16 +70,23 @@ class Service:
     ) -> urllib3.BaseHTTPResponse:
         self.credentials.add_to(headers, self._asking)
         try:
-            return self._pools.urlopen(
+            answer = self._pools.urlopen(
                 method,
                 url,
                 body=None if body is None else _pieces(body),
                 headers=headers,
                 redirect=False,
-                decode_content=False,
+                preload_content=False,
             )
+            if answer.status == BEYOND_THE_END:
+                # fake-gcs-server ends the connection after this answer, and does not say so: it must not be used again.
+                answer.close()
+                answer.release_conn()
+            else:
+                answer.read(decode_content=False, cache_content=True)
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise broken(what, self.host, error) from error
+        return answer
 
 
 @dataclass(frozen=True, slots=True)
