@@ -26,22 +26,19 @@ SIGNATURE_VERSION = "2021-12-02"
 
 
 class AzuriteServer(ServerProcess):
-    """Serves one account; what it stores lives in its memory."""
+    """Serves one account, its key is KEY; what it stores lives in its memory."""
 
-    account = ACCOUNT
-    key = KEY
-
-    def __init__(self, folder: Path, *, certificate: Path | None = None) -> None:
+    def __init__(self, folder: Path, *, account: str = ACCOUNT, certificate: Path | None = None) -> None:
         """`certificate` is a PEM file with the key in it: https then, and tokens are taken."""
         self.port = free_port()
-        self.url = f"{'http' if certificate is None else 'https'}://127.0.0.1:{self.port}/{ACCOUNT}"
+        self.url = f"{'http' if certificate is None else 'https'}://127.0.0.1:{self.port}/{account}"
         home = SERVICES / "azurite"
         command: list[str | Path] = [program("node", home), home / "node_modules/azurite/dist/src/blob/main.js"]
         command += ["--blobHost", "127.0.0.1", "--blobPort", str(self.port), "--inMemoryPersistence"]
         command += ["--silent", "--skipApiVersionCheck", "--disableTelemetry"]
         if certificate is not None:
             command += ["--oauth", "basic", "--cert", certificate, "--key", certificate]
-        super().__init__(command, folder / "azurite.log")
+        super().__init__(command, folder / "azurite.log", {"AZURITE_ACCOUNTS": f"{account}:{KEY}"})
         self.wait_for_port(self.port)
 
     def connection_string(self) -> str:
@@ -80,10 +77,10 @@ class _Answer:
         self.headers = headers
 
 
-def signature(rights: str = ALL_RIGHTS, *, valid_s: int = 3600) -> str:
-    """A shared access signature of the whole account ("Create an account SAS" of Azure's REST reference)."""
+def signature(rights: str = ALL_RIGHTS, *, account: str = ACCOUNT, valid_s: int = 3600) -> str:
+    """A shared access signature of a whole account with KEY ("Create an account SAS" of Azure's REST reference)."""
     ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + valid_s))
-    signed = [ACCOUNT, rights, "b", "sco", "", ends, "", "https,http", SIGNATURE_VERSION, "", ""]
+    signed = [account, rights, "b", "sco", "", ends, "", "https,http", SIGNATURE_VERSION, "", ""]
     digest = hmac.digest(base64.b64decode(KEY), "\n".join(signed).encode(), hashlib.sha256)
     parts = {"sp": rights, "ss": "b", "srt": "sco", "se": ends, "spr": "https,http", "sv": SIGNATURE_VERSION}
     return urlencode({**parts, "sig": base64.b64encode(digest).decode()})
