@@ -348,7 +348,7 @@ def test_a_bucket_of_somebody_else(server: B2Server, bucket: str, backend: B2Bac
 )
 def test_locations(location: str, name: str) -> None:
     """A prefix that restic takes for another one is another repository."""
-    assert parse_location(location).name(CONFIG_HANDLE) == name
+    assert parse_location(location).path(CONFIG_HANDLE) == name
 
 
 @pytest.mark.parametrize(
@@ -360,6 +360,7 @@ def test_locations(location: str, name: str) -> None:
         ("under_score", {}, "letters, digits and dashes"),
         ("bucket-name:a\nb", {}, "can be called"),
         ("bucket-name:../x", {}, "can be called"),
+        ("bucket-name:..", {}, "can be called"),
         ("bucket-name", {"account-id": None}, "B2_ACCOUNT_ID"),
         ("bucket-name", {"account-key": ""}, "B2_ACCOUNT_KEY"),
         ("bucket-name", {"connections": 0}, "from 1 on"),

@@ -167,6 +167,7 @@ class TestMinio(BackendConformance):
         ("s3:", "libcloud:PROVIDER:CONTAINER/PREFIX"),
         (":bucket", "libcloud:PROVIDER:CONTAINER/PREFIX"),
         ("s3:bucket/../other", "leads out of the container"),
+        ("s3:../other", "leads out of the container"),
         ("myspace:bucket", "known: aliyun_oss, .*, s3_us_west_oregon"),
         ("dummy:bucket", "it keeps nothing"),
         ("LOCAL:bucket", "use local:FOLDER"),

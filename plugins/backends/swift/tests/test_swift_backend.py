@@ -252,7 +252,7 @@ def test_storage_policy(server: SwiftServer, account: requests.Session) -> None:
 def test_names_of_objects(server: SwiftServer, location: str, config: str) -> None:
     """A location means the same objects as it means to restic, or each would see an empty repository."""
     backend = SwiftBackend.open(location, options_for(server))
-    assert backend.place.object_name(CONFIG_HANDLE) == config
+    assert backend.place.path(CONFIG_HANDLE) == config
     assert backend.location == f"swift:{location}"
     backend.close()
 

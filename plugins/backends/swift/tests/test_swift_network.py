@@ -18,6 +18,7 @@ from limpet_backend_swift import SwiftBackend
 
 from tests.services import fault_proxy
 from tests.services.fault_proxy import FaultProxy, status
+from tests.services.fixed_answer import FixedAnswer
 from tests.services.swift_server import SwiftServer
 
 SHORT = Transport(stuck_request_timeout_s=1.0)
@@ -132,6 +133,17 @@ def test_a_range_that_is_ignored(backend: SwiftBackend, proxy: FaultProxy) -> No
     with pytest.raises(BackendError, match="ignores ranges"):
         backend.load(handle, 1_000, 100)
     assert backend.load(handle, 1_000, 100) == data[1_000:1_100]
+
+
+@pytest.mark.parametrize("body", [b"<html>Please sign in</html>", b"{}", b'[{"name": "a'])
+def test_a_listing_that_is_none(body: bytes) -> None:
+    """What a portal on the way answers must not pass for an empty repository, nor end in an error of Python's."""
+    with FixedAnswer(body).running() as url:
+        backend = SwiftBackend.open("c:/", {"storage-url": f"{url}/v1/AUTH_test", "auth-token": "any"})
+        with pytest.raises(BackendError, match="on the way answered") as caught:
+            list(backend.list(FileKind.PACK))
+        assert not caught.value.permanent
+        backend.close()
 
 
 def test_an_upload_that_breaks_is_no_file(backend: SwiftBackend, proxy: FaultProxy) -> None:

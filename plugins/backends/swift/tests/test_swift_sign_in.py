@@ -18,6 +18,7 @@ from limpet.registry.opening import open_backend
 from limpet.testing.backend import save_all
 from limpet_backend_swift import SwiftBackend
 
+from tests.services.fixed_answer import FixedAnswer
 from tests.services.keystone_server import KeystoneServer
 from tests.services.swift_server import SwiftServer
 
@@ -231,6 +232,40 @@ def test_locations_that_are_none(location: str) -> None:
     """restic's form alone is a place: a slip of the pen makes no second repository elsewhere."""
     with pytest.raises(UsageError, match="CONTAINER:/PATH"):
         SwiftBackend.open(location, {"auth-url": "https://keystone/v3", "user-name": "u", "password": "p"})
+
+
+@pytest.mark.parametrize("location", ["c:/../other", "c:/a/../../other/x", "c:/..", "..:/x", ".:/x"])
+def test_locations_outside_of_the_container(location: str) -> None:
+    """What leads out of the container would put a config over another repository's, and list no file of it."""
+    with pytest.raises(UsageError, match="leads out of the container"):
+        SwiftBackend.open(location, {"auth-url": "https://keystone/v3", "user-name": "u", "password": "p"})
+
+
+def test_password_that_is_no_ascii() -> None:
+    """Version 1 sends it in a header: as UTF-8, as restic does, and not as an error out of the depths."""
+    server = FixedAnswer(b"", headers={"X-Storage-Url": "http://127.0.0.1:1/v1/AUTH_x", "X-Storage-Token": "any"})
+    with server.running() as url:
+        options = {"auth-url": f"{url}/v1.0", "user-name": "jürgen", "password": "fünf€"}
+        backend = SwiftBackend.open("c:/", options)
+        with pytest.raises(BackendError, match=r"no answer from 127\.0\.0\.1:1:"):  # it has signed in
+            backend.stat(CONFIG_HANDLE)
+        backend.close()
+    ((_, _, sent),) = server.requests
+    assert [sent[f"X-Auth-{name}"].encode("latin-1").decode() for name in ("User", "Key")] == ["jürgen", "fünf€"]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"ST_AUTH": "https://host/v1.0", "ST_USER": "user", "ST_KEY": "hidden\nsecret"},
+        {"OS_STORAGE_URL": "https://host/v1/AUTH_x", "OS_AUTH_TOKEN": "hidden\r\nsecret"},
+    ],
+)
+def test_secrets_that_no_header_can_hold(given: dict[str, str]) -> None:
+    """A secret pasted with a line break is told at once, and neither shown nor tried for a quarter of an hour."""
+    with pytest.raises(UsageError, match="has a line break") as caught:
+        opened(given)
+    assert "hidden" not in str(caught.value)
 
 
 class IdentityV2(BaseHTTPRequestHandler):

@@ -63,7 +63,7 @@ class SwiftBackend(Backend):
             self._store.make_container(what, self._container_policy)
 
     def save(self, handle: Handle, content: Content) -> None:
-        name = self.place.object_name(handle)
+        name = self.place.path(handle)
         try:
             with content.data.cast("B") as data:  # requests keeps its last body, the caller's buffer must be free again
                 self._store.put(f"cannot save {name}", name, data)
@@ -71,7 +71,7 @@ class SwiftBackend(Backend):
             raise self._no_container(f"cannot save {name}") from error
 
     def load(self, handle: Handle, offset_bytes: int = 0, length_bytes: int | None = None) -> bytes:
-        name = self.place.object_name(handle)
+        name = self.place.path(handle)
         if offset_bytes < 0 or (length_bytes is not None and length_bytes < 0):
             raise _beyond(name, offset_bytes, length_bytes)
         if length_bytes == 0:
@@ -91,14 +91,14 @@ class SwiftBackend(Backend):
         return _checked(name, answer, offset_bytes, length_bytes)
 
     def stat(self, handle: Handle) -> FileInfo:
-        name = self.place.object_name(handle)
+        name = self.place.path(handle)
         try:
             return FileInfo(handle.name, self._store.size_bytes(f"cannot stat {name}", name))
         except NotInStoreError as error:
             raise MissingFileError(str(error)) from error
 
     def list(self, kind: FileKind) -> Iterator[FileInfo]:
-        prefix, marker = self.place.listing_prefix(kind), ""
+        prefix, marker = self.place.folder(kind), ""
         what = f"cannot list {prefix}"
         while True:
             try:
@@ -108,13 +108,13 @@ class SwiftBackend(Backend):
             if not page:  # a short page is no sign: servers give fewer than asked for
                 return
             for entry in page:
-                name = self.place.file_name(kind, entry["name"])
+                name = self.place.name_at(kind, entry["name"])
                 if name is not None:
                     yield FileInfo(name, int(entry["bytes"]))
             marker = page[-1]["name"]
 
     def remove(self, handle: Handle) -> None:
-        name = self.place.object_name(handle)
+        name = self.place.path(handle)
         try:
             self._store.delete(f"cannot remove {name}", name)
         except NotInStoreError as error:

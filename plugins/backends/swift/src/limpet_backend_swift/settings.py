@@ -152,6 +152,12 @@ def _check(credentials: Credentials) -> None:
     for name, url in (("auth-url", credentials.auth_url), ("storage-url", credentials.storage_url)):
         if url and (urlsplit(url).scheme not in {"http", "https"} or not urlsplit(url).hostname):
             raise UsageError(f"swift.{name}: {url!r} is no address; it begins with https:// or http://")
+    in_headers = {"auth-token": credentials.token}
+    if credentials.version == 1:
+        in_headers |= {"user-name": credentials.user_name, "password": credentials.password}
+    for name, value in in_headers.items():
+        if not value.isprintable():
+            raise UsageError(f"swift.{name} (or its variable) has a line break or the like in it: copy it anew")
     if credentials.storage_url and credentials.token:
         return
     if not credentials.auth_url:

@@ -91,8 +91,8 @@ class SignIn:
         answer = session.get(
             credentials.auth_url,
             headers={
-                "X-Auth-User": credentials.user_name,
-                "X-Auth-Key": credentials.password,
+                "X-Auth-User": credentials.user_name.encode(),
+                "X-Auth-Key": credentials.password.encode(),
                 "User-Agent": self._http.user_agent,
             },
             timeout=self._http.timeout_s,

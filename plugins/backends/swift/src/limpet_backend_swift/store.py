@@ -119,10 +119,15 @@ class Store:
         """The objects after `marker` in the order of their names, as many as the server gives at once."""
 
         def page(url: str, token: str, http: object) -> list[dict[str, Any]]:
-            _, objects = client.get_container(
-                url, token, self._container, marker=marker, limit=limit, prefix=prefix, http_conn=http
-            )
-            return list(objects)
+            try:
+                _, objects = client.get_container(
+                    url, token, self._container, marker=marker, limit=limit, prefix=prefix, http_conn=http
+                )
+            except ValueError as error:
+                raise BackendError(f"{what}: the server's list is no JSON, something on the way answered") from error
+            if not isinstance(objects, list):
+                raise BackendError(f"{what}: the server's answer is no list, something on the way answered")
+            return objects
 
         return self._call(what, page)
 
