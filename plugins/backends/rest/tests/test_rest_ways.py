@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +22,7 @@ from tests.services.fault_proxy import CUT_BODY, LOST_ANSWER, WHOLE_BODY, FaultP
 from tests.services.process import PEERS, ServerProcess, free_port, program
 from tests.services.rest_server import RestServer, certificate_bundle
 from tests.services.rest_v1 import VersionOneProxy
+from tests.services.slow_reader import SlowReader
 
 PASSWORD = "a secret"
 
@@ -285,6 +287,17 @@ def test_statuses(server: RestServer, backend: RestBackend) -> None:
             assert caught.value.retry_after_s == 7
         assert proxy.accepted == 1
         asking.close()
+
+
+def test_an_upload_may_take_longer_than_the_time_limit(tmp_path: Path) -> None:
+    """A slow line is not a stuck request: over one, no pack would ever arrive."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(identity("server").write(tmp_path / "server.pem"))
+    with SlowReader(3.0, tls) as server:
+        transport = Transport(stuck_request_timeout_s=2.0, verify_tls=False)
+        backend = RestBackend.open(f"https://127.0.0.1:{server.port}/repository/", {}, transport)
+        save_all(backend, FileKind.PACK, [some_bytes(12 * MIB)])
+        backend.close()
 
 
 def test_connections_are_few_and_closed(server: RestServer, backend: RestBackend) -> None:

@@ -24,6 +24,7 @@ from limpet_backend_s3 import S3Backend
 
 from tests.services.process import program
 from tests.services.rclone_s3 import RcloneS3Server
+from tests.services.slow_reader import SlowReader
 from tests.services.swift_server import SwiftServer
 
 KEYS = {"AWS_ACCESS_KEY_ID": RcloneS3Server.s3_key, "AWS_SECRET_ACCESS_KEY": RcloneS3Server.s3_secret}
@@ -314,6 +315,14 @@ def test_server_that_hangs() -> None:
             error = error_of(backend)
     assert not error.permanent
     assert "did not answer in time" in str(error)
+
+
+def test_an_upload_may_take_longer_than_the_time_limit() -> None:
+    """A slow line is not a stuck request: over one, no pack would ever arrive."""
+    with SlowReader(3.0) as server:
+        place = f"s3:http://127.0.0.1:{server.port}/bucket"
+        with open_backend_closing(place, OPTIONS, Transport(stuck_request_timeout_s=2.0)) as backend:
+            save_all(backend, FileKind.PACK, [some_bytes(12 << 20)])
 
 
 def test_reasons_of_broken_connections() -> None:

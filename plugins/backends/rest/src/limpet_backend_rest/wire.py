@@ -18,6 +18,8 @@ LONGEST_LINE = 65536
 MOST_HEADERS = 100
 JOINED_BYTES = 16 * 1024
 """A body up to here goes out in one piece with its head where the socket takes no two."""
+PIECE_BYTES = 256 * 1024
+"""So much has to go out within the time limit of the socket."""
 MOST_DRAINED = 64 * 1024
 """A body that nobody wants is read to its end up to here, so that the connection can be used again."""
 
@@ -81,10 +83,11 @@ class Connection:
             self._send_all(body[sent - len(head) :])
 
     def _send_all(self, data: memoryview) -> None:
-        # Not `sendall`: its time limit is for all of the bytes, and a slow line is not a stuck one.
+        # Not `sendall`: its time limit is for all of the bytes, and a slow line is not a stuck one. In pieces, for
+        # over TLS `send` takes all that it is given, in one time limit too.
         position = 0
         while position < data.nbytes:
-            position += self._sock.send(data[position:])
+            position += self._sock.send(data[position : position + PIECE_BYTES])
 
 
 class Answer:

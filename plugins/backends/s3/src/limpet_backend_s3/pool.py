@@ -21,7 +21,7 @@ def open_pool(place: Place, transport: Transport, connections: int) -> urllib3.P
     """
     if not transport.verify_tls:
         urllib3.disable_warnings(InsecureRequestWarning)  # it is what was asked for
-    proxy = _proxy_for(place)
+    proxy, limit_s = _proxy_for(place), transport.stuck_request_timeout_s
     # num_pools: a second host only where an answer tells of another region.
     # block: the next request waits for a connection, so that there are never more than these.
     open_one = partial(urllib3.PoolManager, 2) if proxy is None else partial(urllib3.ProxyManager, proxy, 2)
@@ -29,7 +29,7 @@ def open_pool(place: Place, transport: Transport, connections: int) -> urllib3.P
         return open_one(
             maxsize=connections,
             block=True,
-            timeout=urllib3.Timeout(transport.stuck_request_timeout_s),
+            timeout=urllib3.Timeout(connect=limit_s, read=limit_s),  # a total would be one for a whole upload
             ssl_context=transport.ssl_context() if place.is_tls else None,
         )
     except (HTTPError, ValueError) as error:
