@@ -253,7 +253,7 @@ def test_names_of_objects(server: SwiftServer, location: str, config: str) -> No
     """A location means the same objects as it means to restic, or each would see an empty repository."""
     backend = SwiftBackend.open(location, options_for(server))
     assert backend.place.path(CONFIG_HANDLE) == config
-    assert backend.location == f"swift:{location}"
+    assert backend.location == f"swift:c:/{config.removesuffix('config').removesuffix('/')}"
     backend.close()
 
 

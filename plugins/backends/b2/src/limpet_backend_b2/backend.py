@@ -94,10 +94,10 @@ class B2Backend(Backend):
         self._bucket.create()
 
     def save(self, handle: Handle, content: Content) -> None:
-        self._bucket.upload(self._place.name(handle), content.data)
+        self._bucket.upload(self._place.path(handle), content.data)
 
     def load(self, handle: Handle, offset_bytes: int = 0, length_bytes: int | None = None) -> bytes:
-        name = self._place.name(handle)
+        name = self._place.path(handle)
         if length_bytes == 0:  # no range of HTTP is empty
             _check_offset(name, offset_bytes, self._bucket.size(name))
             return b""
@@ -108,17 +108,17 @@ class B2Backend(Backend):
         return self._bucket.download(name, offset_bytes, length_bytes)
 
     def stat(self, handle: Handle) -> FileInfo:
-        return FileInfo(handle.name, self._bucket.size(self._place.name(handle)))
+        return FileInfo(handle.name, self._bucket.size(self._place.path(handle)))
 
     def list(self, kind: FileKind) -> Iterator[FileInfo]:
         for name, size_bytes in self._bucket.files(self._place.folder(kind)):
-            identifier = self._place.id_of(kind, name)
+            identifier = self._place.name_at(kind, name)
             if identifier is not None:
                 yield FileInfo(identifier, size_bytes)
 
     def remove(self, handle: Handle) -> None:
         """All versions go or get hidden, so that no older one shows up in the place of the newest."""
-        name = self._place.name(handle)
+        name = self._place.path(handle)
         if self._hides():
             self._bucket.hide(name)
             return
@@ -136,7 +136,7 @@ class B2Backend(Backend):
         """Remove all files of the repository as `remove` does, their old and hidden versions too; the bucket stays."""
         if self._hides():
             for handle in self._all_handles():
-                self._bucket.hide(self._place.name(handle))
+                self._bucket.hide(self._place.path(handle))
             return
         self._bucket.delete_versions(self._all_versions()[::-1])
         self.sweep()
@@ -160,11 +160,11 @@ class B2Backend(Backend):
 
     def _all_versions(self) -> Sequence[Version]:
         """Every version of every file of the repository, the config's first."""
-        config = self._place.name(CONFIG_HANDLE)
+        config = self._place.path(CONFIG_HANDLE)
         found = [version for version in self._bucket.versions(config) if version.name == config]
         for kind in KINDS:
             versions = self._bucket.versions(self._place.folder(kind))
-            found += [version for version in versions if self._place.id_of(kind, version.name) is not None]
+            found += [version for version in versions if self._place.name_at(kind, version.name) is not None]
         return found
 
 

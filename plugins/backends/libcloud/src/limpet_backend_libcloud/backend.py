@@ -56,12 +56,12 @@ class LibcloudBackend(Backend):
             self._store.make_container(what)
 
     def save(self, handle: Handle, content: Content) -> None:
-        name = self.place.object_name(handle)
+        name = self.place.path(handle)
         with content.data.cast("B") as data, self._told(f"cannot save {name}") as what:
             self._store.put(what, name, data)
 
     def load(self, handle: Handle, offset_bytes: int = 0, length_bytes: int | None = None) -> bytes:
-        name = self.place.object_name(handle)
+        name = self.place.path(handle)
         if offset_bytes < 0 or (length_bytes is not None and length_bytes < 0):
             raise _beyond(name, offset_bytes, length_bytes)
         if length_bytes == 0:
@@ -76,22 +76,22 @@ class LibcloudBackend(Backend):
         return data if length_bytes is None else self._of_length(handle, name, data, offset_bytes, length_bytes)
 
     def stat(self, handle: Handle) -> FileInfo:
-        name = self.place.object_name(handle)
+        name = self.place.path(handle)
         with self._told(f"cannot stat {name}", reading=True) as what:
             return FileInfo(handle.name, self._store.size_bytes(what, name))
 
     def list(self, kind: FileKind) -> Iterator[FileInfo]:
         """All at once: a driver must not stay in use while the caller thinks."""
-        prefix = self.place.listing_prefix(kind)
+        prefix = self.place.folder(kind)
         with self._told(f"cannot list {prefix}") as what:
             found = self._store.names(what, prefix)
         for object_name, size_bytes in found:
-            name = self.place.file_name(kind, object_name)
+            name = self.place.name_at(kind, object_name)
             if name is not None:
                 yield FileInfo(name, size_bytes)
 
     def remove(self, handle: Handle) -> None:
-        name = self.place.object_name(handle)
+        name = self.place.path(handle)
         with self._told(f"cannot remove {name}") as what:
             self._store.delete(what, name)
 

@@ -33,5 +33,5 @@ def parse_location(text: str) -> SwiftLocation:
 
 def _clean(path: str) -> str:
     """The shortest form of the path, as Go's `path.Join` gives it to restic."""
-    cleaned = posixpath.normpath(path) if path else ""
-    return cleaned[1:] if cleaned.startswith("//") else cleaned
+    cleaned = posixpath.normpath(path)
+    return "" if cleaned == "." else cleaned[1:] if cleaned.startswith("//") else cleaned
