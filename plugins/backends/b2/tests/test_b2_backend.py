@@ -20,6 +20,7 @@ from limpet_backend_b2 import B2Backend
 from limpet_backend_b2.location import parse_location
 
 from tests.services.b2_server import B2Server
+from tests.services.fixed_answer import FixedAnswer
 from tests.services.process import free_port
 
 PREFIX = "backups/of mine"
@@ -326,6 +327,23 @@ def test_server_that_does_not_answer(bucket: str, server: B2Server) -> None:
         with pytest.raises(BackendError, match=r"127\.0\.0\.1:\d+: no answer in time") as caught:
             backend.stat(CONFIG_HANDLE)
     assert not caught.value.permanent
+
+
+def test_answers_of_something_in_between(backend: B2Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache on the way that gives other bytes of the file, or does not say how many, must not have them taken."""
+    (handle,) = save_all(backend, FileKind.PACK, [b"0123456789"])
+    backend.stat(handle)
+    other = FixedAnswer(b"0123", status=206, headers={"Content-Range": "bytes 0-3/10"})
+    with other.running() as url:
+        monkeypatch.setattr(backend._bucket._session, "get_download_url_by_name", lambda *_names: f"{url}/file/pack")
+        with pytest.raises(BackendError, match="another range") as caught:
+            backend.load(handle, 4, 4)
+        assert not caught.value.permanent
+        assert backend.load(handle, 0, 4) == b"0123"
+        other.status, other.tells_length = 200, False
+        with pytest.raises(BackendError, match="does not tell the size") as caught:
+            backend.load(handle)
+        assert not caught.value.permanent
 
 
 def test_a_bucket_of_somebody_else(server: B2Server, bucket: str, backend: B2Backend, bucket_id: str) -> None:

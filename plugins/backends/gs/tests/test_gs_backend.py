@@ -344,7 +344,7 @@ def test_senseless_settings(place: str, options: dict[str, str | int], expected:
 )
 def test_places_are_restics(place: str, config: str) -> None:
     """Another reading of the location would look for the repository where restic did not put it."""
-    assert parse_place(place).object_name(CONFIG_HANDLE) == config
+    assert parse_place(place).path(CONFIG_HANDLE) == config
 
 
 @pytest.mark.parametrize(

@@ -127,13 +127,13 @@ class AzureBackend(Backend):
         query = {
             "restype": "container",
             "comp": "list",
-            "prefix": self._place.prefix(kind),
+            "prefix": self._place.folder(kind),
             "maxresults": str(self._listed_at_once),
         }
         while True:
             page = self._page(f"cannot list {kind.value}", query)
             for blob in page.iterfind("Blobs/Blob"):
-                name = self._place.file_name(kind, blob.findtext("Name", ""))
+                name = self._place.name_at(kind, blob.findtext("Name", ""))
                 size = blob.findtext("Properties/Content-Length", "")
                 if name is not None and size.isdigit():
                     yield FileInfo(name, int(size))
@@ -156,7 +156,7 @@ class AzureBackend(Backend):
         self._service.close()
 
     def _blob(self, handle: Handle) -> str:
-        return f"{self._place.container}/{self._place.blob_name(handle)}"
+        return f"{self._place.container}/{self._place.path(handle)}"
 
     def _remove_if_there(self, handle: Handle) -> None:
         try:

@@ -1,4 +1,4 @@
-"""Where a repository is: `container:/prefix`, and the names of its blobs there, which are restic's."""
+"""Where a repository is: `container:/prefix`."""
 
 from __future__ import annotations
 
@@ -6,45 +6,20 @@ import posixpath
 import re
 from dataclasses import dataclass
 
-from limpet.contracts.backend import FileKind, Handle
-from limpet.errors import BackendError, UsageError
-from limpet.ids import is_hex_id
+from limpet.contracts.layout import Layout
+from limpet.errors import UsageError
 
 _CONTAINER = re.compile(r"\$root|\$web|\$logs|[a-z0-9](?:-?[a-z0-9]){2,62}")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A container and the folder in it, without slashes at its ends; empty for the container itself."""
+class Place(Layout):
+    """A container and the repository's files in it: below the prefix, or in the container itself."""
 
     container: str
-    folder: str
 
     def __str__(self) -> str:
-        return f"azure:{self.container}:/{self.folder}"
-
-    def blob_name(self, handle: Handle) -> str:
-        """The name of the file's blob; permanent BackendError for a name that no file of a repository has."""
-        name = handle.name
-        if handle.kind is FileKind.CONFIG:
-            if name:
-                raise BackendError(f"the config has no name, not {name!r}", permanent=True)
-            return self._below("config")
-        if not is_hex_id(name):
-            raise BackendError(f"not the name of a file in a repository: {name!r}", permanent=True)
-        return self.prefix(handle.kind) + (f"{name[:2]}/{name}" if handle.kind is FileKind.PACK else name)
-
-    def prefix(self, kind: FileKind) -> str:
-        """What the names of all blobs of the kind begin with."""
-        return self._below(kind.value) + "/"
-
-    def file_name(self, kind: FileKind, blob_name: str) -> str | None:
-        """The name of the file of that kind that is stored under this one; None if the blob is none."""
-        name = blob_name.rpartition("/")[2]
-        return name if is_hex_id(name) and self.blob_name(Handle(kind, name)) == blob_name else None
-
-    def _below(self, name: str) -> str:
-        return f"{self.folder}/{name}" if self.folder else name
+        return f"azure:{self.container}:/{self.prefix}"
 
 
 def parse_place(location: str) -> Place:
@@ -57,4 +32,4 @@ def parse_place(location: str) -> Place:
             f"not the name of a container: {container!r}; it has 3 to 63 lower-case letters, digits and single dashes"
         )
     folder = posixpath.normpath(folder or ".").strip("/")
-    return Place(container, "" if folder == "." else folder)
+    return Place("" if folder == "." else folder, container)

@@ -100,7 +100,7 @@ class GoogleBackend(Backend):
 
     def save(self, handle: Handle, content: Content) -> None:
         what = f"cannot save {handle}"
-        name = self._place.object_name(handle)
+        name = self._place.path(handle)
         data = content.data.cast("B")
         digest = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
         kind = "application/octet-stream"
@@ -152,7 +152,7 @@ class GoogleBackend(Backend):
         what = f"cannot list {kind.value}"
         path = f"/storage/v1/b/{self._place.bucket}/o"
         query = {
-            "prefix": self._place.prefix(kind),
+            "prefix": self._place.folder(kind),
             "maxResults": str(LISTED_AT_ONCE),
             "fields": "items(name,size),nextPageToken",
         }
@@ -163,7 +163,7 @@ class GoogleBackend(Backend):
                 raise BackendError(f"{error}: the bucket {self._place.bucket!r}", permanent=True) from error
             page = _document(what, answer.data)
             for item in page.get("items", ()):
-                name = self._place.file_name(kind, str(item.get("name", "")))
+                name = self._place.name_at(kind, str(item.get("name", "")))
                 if name is not None:
                     yield FileInfo(name, _size(what, item))
             token = page.get("nextPageToken")
@@ -185,7 +185,7 @@ class GoogleBackend(Backend):
         self._service.close()
 
     def _object(self, handle: Handle) -> str:
-        return f"/storage/v1/b/{self._place.bucket}/o/{quote(self._place.object_name(handle), safe='')}"
+        return f"/storage/v1/b/{self._place.bucket}/o/{quote(self._place.path(handle), safe='')}"
 
     def _bucket_is_there(self) -> bool:
         what = f"cannot look at the bucket {self._place.bucket!r}"
