@@ -51,6 +51,18 @@ def test_a_backend_that_keeps_the_contract(tmp_path: Path, capsys: pytest.Captur
     assert not place.exists()
 
 
+def test_nothing_around_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check in a downloaded folder must not run that folder's code with the user's keys in its environment."""
+    folder = tmp_path / "downloaded"
+    folder.mkdir()
+    for name in ("conftest.py", "pytest.py", "json.py"):
+        (folder / name).write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n")
+    monkeypatch.chdir(folder)
+    assert main(["plugin", "check", "local", "--location", "../place", "--only", "test_config"]) == 0
+    assert not (tmp_path / "ran").exists()
+    assert not (tmp_path / "place").exists()
+
+
 def test_a_backend_that_breaks_the_contract(tmp_path: Path) -> None:
     """A backend that loses bytes must not pass."""
     (tmp_path / "site").mkdir()

@@ -57,11 +57,22 @@ def run_conformance(
         configuration = Path(folder, "pytest.ini")
         configuration.write_text("[pytest]\n")
         command = [sys.executable, "-m", "pytest", "-c", str(configuration), "--rootdir", folder]
-        command += ["-p", "no:cacheprovider", "--junitxml", str(results), "-v", "--tb=short", "--no-header"]
+        command += [
+            "--noconftest",
+            "-p",
+            "no:cacheprovider",
+            "--junitxml",
+            str(results),
+            "-v",
+            "--tb=short",
+            "--no-header",
+        ]
         command += ["--color=no", *(["-k", only] if only else []), "--pyargs", SUITE]
         given = {"location": location, "options": dict(options), "transport": asdict(transport)}
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-        environment = {**inherited, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", VARIABLE: json.dumps(given)}
+        # Nothing in the folder where somebody happens to be is run: no conftest.py, no module that shadows another.
+        environment = {**inherited, "PYTHONSAFEPATH": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        environment[VARIABLE] = json.dumps(given)
         with subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as process:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from b2sdk.v3.exception import DuplicateBucketName, InvalidAuthToken  # type: ignore[import-untyped]
@@ -82,9 +82,13 @@ class Bucket:
             self._session.download_file_from_url(url, wanted) as response,
             response,
         ):
-            size = int(response.headers["Content-Length"])
+            size = _length(what, response.headers)
             if wanted is not None and response.status_code != PARTIAL_CONTENT:
                 raise BackendError(f"{what}: the server sent the whole file instead of a range")
+            if wanted is not None and not response.headers.get("Content-Range", "").startswith(
+                f"bytes {offset_bytes}-"
+            ):
+                raise BackendError(f"{what}: the server sent another range than was asked for")
             if length_bytes is not None and size > length_bytes:
                 raise BackendError(f"{what}: {size} bytes came instead of {length_bytes}")
             if length_bytes is not None and size < length_bytes:
@@ -102,7 +106,7 @@ class Bucket:
         what = f"cannot look up {name}"
         self._bucket_id(what)
         with translated(what, missing=self._no_file(name)):
-            return int(self._session.get_file_info_by_name(self.name, name)["Content-Length"])
+            return _length(what, self._session.get_file_info_by_name(self.name, name))
 
     def files(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Name and size of each file that has the prefix; hidden files are none."""
@@ -217,3 +221,11 @@ class Bucket:
         with translated(what, missing=what):
             buckets = self._session.list_buckets(self._session.account_id, bucket_name=self.name)["buckets"]
         return next((str(bucket["bucketId"]) for bucket in buckets), None)
+
+
+def _length(what: str, headers: Mapping[str, str]) -> int:
+    """The length that an answer states; BackendError if it states none."""
+    text = headers.get("Content-Length", "")
+    if not (text.isascii() and text.isdigit()):
+        raise BackendError(f"{what}: the service does not tell the size")
+    return int(text)
