@@ -43,6 +43,7 @@ T = TypeVar("T")
 
 LISTED_KINDS = tuple(kind for kind in FileKind if kind is not FileKind.CONFIG)
 MIB = 1 << 20
+TRIES_OF_A_SAVE = 5
 
 BAD_NAMES = (
     "",
@@ -734,14 +735,19 @@ def _large_content(size_bytes: int) -> tuple[bytearray, Handle]:
 
 
 def _save_at_once(backends: Sequence[Backend], handle: Handle, contents: Sequence[bytes]) -> list[BackendError | None]:
-    """Each backend saves its content under the one handle, all in the same moment; the errors, all permanent."""
+    """Each backend saves its content under the one handle, all in the same moment; the errors, all permanent.
+
+    A server that is in its own way for a moment says so: that save is tried again, as the core does.
+    """
     start = threading.Barrier(len(backends))
 
     def save(backend: Backend, data: bytes) -> BackendError | None:
         start.wait()
-        error, _ = _outcome(lambda: backend.save(handle, content_of(data)))
-        assert error is None or error.permanent, error
-        return error
+        for _ in range(TRIES_OF_A_SAVE):
+            error, _nothing = _outcome(lambda: backend.save(handle, content_of(data)))
+            if error is None or error.permanent:
+                return error
+        raise AssertionError(error)
 
     with ThreadPoolExecutor(len(backends)) as pool:
         return list(pool.map(save, backends, contents))
