@@ -41,7 +41,7 @@ class FixedAnswer:
                 if self.command != "HEAD":
                     self.wfile.write(fixed.body)
 
-            do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = answer  # noqa: N815  # the base class's names
+            do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = do_CONNECT = answer  # noqa: N815  # the base class's names
 
             def log_message(self, *_arguments: object) -> None:
                 return

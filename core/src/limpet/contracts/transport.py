@@ -56,6 +56,19 @@ class Transport:
         return context
 
 
+KEEP_ALIVE_S = 15
+"""Go's, so restic's: routers forget connections that are silent for some minutes, without a word to either end."""
+
+
+def keep_alive_options() -> Sequence[tuple[int, int, int]]:
+    """Options for a TCP socket that is kept for later requests: level, name and value of each."""
+    import socket  # noqa: PLC0415  # only where there is a network
+
+    names = ("TCP_KEEPIDLE", "TCP_KEEPINTVL")  # not every system has them
+    pauses = [(socket.IPPROTO_TCP, getattr(socket, name), KEEP_ALIVE_S) for name in names if hasattr(socket, name)]
+    return [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), *pauses]
+
+
 def _load_client_certificate(context: ssl.SSLContext, path: str) -> None:
     import ssl  # noqa: PLC0415
 

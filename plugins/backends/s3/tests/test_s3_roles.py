@@ -169,6 +169,30 @@ def test_credentials_are_renewed() -> None:
     assert keyring.current().access_key == "2"
 
 
+def test_no_others_to_be_had_yet() -> None:
+    """A token service that is down for a minute ends no backup whose credentials still last for four."""
+    answers: list[Credentials | BackendError] = [
+        Credentials("first", "s", "t", datetime.now(UTC) + timedelta(minutes=4)),
+        BackendError("down", permanent=True),
+    ]
+
+    def fetch() -> Credentials:
+        answer = answers.pop(0)
+        if isinstance(answer, BackendError):
+            raise answer
+        return answer
+
+    keyring = Keyring(fetch)
+    assert keyring.current().access_key == "first"
+    assert keyring.current().access_key == "first"  # asked, in vain
+    assert not answers
+    assert keyring.current().access_key == "first"  # and not asked again at once
+    answers.append(BackendError("down"))
+    assert keyring.refused(keyring.current())  # by the server they have ended
+    with pytest.raises(BackendError, match="down"):
+        keyring.current()
+
+
 def test_service_that_is_down(rclone: RcloneS3Server, service: TokenService, monkeypatch: pytest.MonkeyPatch) -> None:
     """A role that cannot be had for now is waited for; the message shows no key."""
     for name, value in of_assumed_role(service, Path()).items():

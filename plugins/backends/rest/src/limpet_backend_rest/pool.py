@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
-from limpet.contracts.transport import Transport
+from limpet.contracts.transport import Transport, keep_alive_options
 from limpet.errors import BackendError
 
 from limpet_backend_rest.place import Place
@@ -101,7 +101,8 @@ class Pool:
             server = self._proxy or place
             sock = socket.create_connection((server.host, server.port), self._connect_limit_s)
             sock.settimeout(self._timeout_s)
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for option in ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1), *keep_alive_options()):
+                sock.setsockopt(*option)
             return sock
         sock = socket.socket(socket.AF_UNIX)
         try:

@@ -15,10 +15,11 @@ from limpet.errors import BackendError, MissingFileError
 from limpet.ids import is_hex_id
 
 from limpet_backend_s3.client import Answer, Client, integrity_headers
-from limpet_backend_s3.errors import RefusedError
+from limpet_backend_s3.errors import CHANGED_CODES, RefusedError
 from limpet_backend_s3.listing import first_query, read_page
 from limpet_backend_s3.opening import OPTIONS, open_client
 from limpet_backend_s3.place import DEFAULT_REGION
+from limpet_backend_s3.signature import Query
 
 ARCHIVE_CLASSES = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 """Only packs of file contents go there: all else has to be read at once."""
@@ -105,13 +106,21 @@ class S3Backend(Backend):
         }
         if self._storage_class and (self._storage_class not in ARCHIVE_CLASSES or _is_content_pack(handle)):
             headers["x-amz-storage-class"] = self._storage_class
-        with self._client.request(f"save {handle}", "PUT", key, headers=headers, content=content):
-            pass
+        try:
+            with self._client.request(f"save {handle}", "PUT", key, headers=headers, content=content):
+                pass
+        except RefusedError as error:
+            if error.refusal.code in CHANGED_CODES and hashlib.sha256(content.data).digest() == content.sha256:
+                raise BackendError(f"{error}: it changed on its way") from error  # ours is what it was: once more
+            raise
 
     def load(self, handle: Handle, offset_bytes: int = 0, length_bytes: int | None = None) -> bytes:
         if length_bytes is None and offset_bytes == 0:
             with self._client.request(f"load {handle}", "GET", self._key(handle)) as answer:
-                return answer.read()
+                data, is_whole = answer.read(), answer.says_its_length
+            if not is_whole and len(data) != self.stat(handle).size_bytes:
+                raise BackendError(f"load {handle}: the answer ended after {len(data)} bytes, before its end")
+            return data
         length = self._checked_length(handle, offset_bytes, length_bytes)
         if length == 0:
             return b""
@@ -133,18 +142,24 @@ class S3Backend(Backend):
     def list(self, kind: FileKind) -> Iterator[FileInfo]:
         prefix = self._client.place.key(kind.value, "")
         what = f"list {kind.value}"
-        first = query = first_query(prefix, version_1=self._list_version_1)
+        first: Query = first_query(prefix, version_1=self._list_version_1)
+        query = first
         while True:
             with self._client.request(what, "GET", query=query) as answer:
                 page = read_page(answer.read(), what=what, version_1=self._list_version_1)
             for key, size in page.objects:
+                if not key.startswith(prefix):  # to leave it out would make the listing look empty
+                    raise BackendError(f"{what}: the service lists what was not asked for: {key!r}", permanent=True)
                 name = key.rpartition("/")[2]
                 # What lies elsewhere under such a name would be listed and yet not found.
                 if is_hex_id(name) and key == self._key(Handle(kind, name)):
                     yield FileInfo(name, size)
             if page.following is None:
                 return
-            query = [*first, *page.following]
+            following = [*first, *page.following]
+            if following == query:
+                raise BackendError(f"{what}: the service answers with the same page again and again", permanent=True)
+            query = following
 
     def remove(self, handle: Handle) -> None:
         """Remove the object; in a bucket with versions that hides it behind a mark.

@@ -177,6 +177,11 @@ class Answer:
         """By name in whatever case."""
         return self._response.headers
 
+    @property
+    def says_its_length(self) -> bool:
+        """Whether the body has an end of its own; else a cut one is not to be told from a whole one."""
+        return "content-length" in self.headers or "chunked" in self.headers.get("transfer-encoding", "").lower()
+
     def read(self) -> bytes:
         """The whole body; a transient BackendError where less comes than was announced."""
         try:
@@ -194,10 +199,13 @@ class Answer:
                     break
                 buffer[position : position + len(piece)] = piece
                 position += len(piece)
+            is_longer = position == buffer.nbytes and bool(self._response.read(1))
         except (HTTPError, OSError) as error:
             raise broken(self._what, error, self._host) from error
         if position < buffer.nbytes:
             raise BackendError(f"{self._what}: {self._host} sent {position} bytes of {buffer.nbytes}")
+        if is_longer:
+            raise BackendError(f"{self._what}: {self._host} sent more than the {buffer.nbytes} bytes asked for")
 
     def refusal(self) -> Refusal:
         return Refusal.read(self.status, self.headers, self.read())

@@ -17,6 +17,8 @@ from limpet.errors import BackendError, UsageError
 
 EARLY = timedelta(minutes=5)
 """So long before they expire credentials are fetched anew."""
+PAUSE = timedelta(seconds=30)
+"""Between two tries to get others while those held still last."""
 PROCESS_LIMIT_S = 120.0
 
 
@@ -40,17 +42,37 @@ class Keyring:
         self._source = source
         self._lock = threading.Lock()
         self._held: Credentials | None = None
+        self._asked_in_vain: datetime | None = None
 
     def current(self) -> Credentials:
         """Credentials that are good for some minutes; BackendError where there are none to be had."""
         held = self._held
-        if held is not None and (held.expires is None or held.expires - datetime.now(UTC) > EARLY):
+        if held is not None and self._will_do(held, datetime.now(UTC)):
             return held
         with self._lock:
             if self._held is held:
-                self._held = self._source()
+                self._held = self._fetched(held)
             assert self._held is not None
             return self._held
+
+    def _will_do(self, held: Credentials, now: datetime) -> bool:
+        """Whether it is too early to ask for others, or just was too early."""
+        if held.expires is None or held.expires - now > EARLY:
+            return True
+        return self._asked_in_vain is not None and now < min(self._asked_in_vain + PAUSE, held.expires)
+
+    def _fetched(self, held: Credentials | None) -> Credentials:
+        """New ones; those held as long as they last where there are none to be had for now."""
+        try:
+            fetched = self._source()
+        except BackendError:
+            now = datetime.now(UTC)
+            if held is None or held.expires is None or held.expires <= now:
+                raise
+            self._asked_in_vain = now
+            return held
+        self._asked_in_vain = None
+        return fetched
 
     def refused(self, credentials: Credentials) -> bool:
         """Whether it is worth trying again with others: those that the server calls expired were temporary."""

@@ -13,11 +13,17 @@ from xml.etree import ElementTree
 import urllib3.exceptions
 from limpet.errors import BackendError, MissingFileError
 
-_TRANSIENT_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
-_TRANSIENT_CODES = frozenset({"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable", "OperationAborted"})
+_TRANSIENT_4XX = frozenset({408, 409, 425, 429})
+_PERMANENT_5XX = frozenset({501, 505, 507})
+_TRANSIENT_CODES = frozenset(
+    {"RequestTimeout", "SlowDown", "InternalError", "ServiceUnavailable", "OperationAborted", "IncompleteBody"}
+)
 _SPACE_CODES = frozenset(
     {"QuotaExceeded", "XMinioStorageFull", "XMinioAdminBucketQuotaExceeded", "ServiceQuotaExceededException"}
 )
+CHANGED_CODES = frozenset({"BadDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"})
+"""The body that came is another than its checksum says."""
+_NO_TLS = ("WRONG_VERSION", "HTTP_REQUEST")
 _KEY_CODES = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "InvalidSecurity"})
 
 
@@ -74,8 +80,14 @@ def refused(what: str, refusal: Refusal, *, bucket: str, host: str) -> BackendEr
     return RefusedError(
         f"{what}: {reason or f'{host} answered {refusal}'}",
         refusal,
-        permanent=reason is not None or not (refusal.code in _TRANSIENT_CODES or refusal.status in _TRANSIENT_STATUS),
+        permanent=reason is not None or not _is_transient(refusal),
     )
+
+
+def _is_transient(refusal: Refusal) -> bool:
+    if refusal.status >= 500:  # also 509 and 520 to 529 of those in between
+        return refusal.status not in _PERMANENT_5XX
+    return refusal.code in _TRANSIENT_CODES or refusal.status in _TRANSIENT_4XX
 
 
 def _permanent_reason(refusal: Refusal, bucket: str, host: str) -> str | None:
@@ -91,6 +103,8 @@ def _permanent_reason(refusal: Refusal, bucket: str, host: str) -> str | None:
         reason = f"{host} does not accept the key; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     elif code in _SPACE_CODES or status == 507:
         reason = f"there is no space left in the bucket {bucket!r}; free some or raise its quota"
+    elif code == "BucketAlreadyExists":
+        reason = f"the name {bucket!r} is taken by somebody else's bucket; choose another one"
     elif status == 403:
         reason = f"{host} does not allow this to the key in use, in the bucket {bucket!r}"
     elif status in {301, 307, 308}:
@@ -107,9 +121,23 @@ def broken(what: str, error: Exception, host: str) -> BackendError:
         if isinstance(cause, ssl.SSLCertVerificationError):
             reason = f"the certificate of {host} is not trusted: {cause.verify_message}; name its authority by --cacert"
             return BackendError(f"{what}: {reason}", permanent=True)
+        if isinstance(cause, ssl.SSLError) and (known := _known_tls_reason(cause, host)):
+            return BackendError(f"{what}: {known}", permanent=True)
+        if isinstance(cause, OSError) and str(cause).startswith("Tunnel connection failed: 4"):
+            return BackendError(f"{what}: the proxy does not lead to {host}: {cause}", permanent=True)
         inner = next((item for item in cause.args if isinstance(item, BaseException)), None)
         cause = cause.__cause__ or inner or cause.__context__
     return BackendError(f"{what}: {_broken_reason(error, host)}")
+
+
+def _known_tls_reason(error: ssl.SSLError, host: str) -> str | None:
+    """What is wrong with TLS where trying again cannot mend it; None where that is not known."""
+    said = error.reason or ""
+    if any(word in said for word in _NO_TLS):
+        return f"{host} speaks no TLS; is it s3:http:// instead?"
+    if "CERTIFICATE" in said or "UNKNOWN_CA" in said:
+        return f"{host} does not accept the client certificate, or wants one (--tls-client-cert): {error.reason}"
+    return None
 
 
 def _broken_reason(error: Exception, host: str) -> str:

@@ -41,22 +41,26 @@ def read_page(body: bytes, *, what: str, version_1: bool) -> Page:
             objects.append((unquote_plus(key) if quoted else key, int(size)))
         if root.findtext("{*}IsTruncated") != "true":
             return Page(objects, None)
-        return Page(objects, _following(root, objects, quoted=quoted, version_1=version_1))
+        following = _following(root, objects, quoted=quoted, version_1=version_1)
     except (ElementTree.ParseError, ValueError) as error:
         raise BackendError(f"{what}: the answer is no listing: {error}") from error
+    if following is None:
+        raise BackendError(
+            f"{what}: there is more, and the service does not say how to ask for it;"
+            " it may know only the first version of the call: -o s3.list-objects-v1=true",
+            permanent=True,
+        )
+    return Page(objects, following)
 
 
 def _following(
     root: ElementTree.Element, objects: Sequence[tuple[str, int]], *, quoted: bool, version_1: bool
-) -> Query:
+) -> Query | None:
+    """What to ask the next page with; None where the answer does not say."""
     if not version_1:
         token = root.findtext("{*}NextContinuationToken")
-        if not token:
-            raise ValueError("there is more, and no token to ask for it with")
-        return [("continuation-token", token)]
+        return [("continuation-token", token)] if token else None
     # Only listings with a delimiter name the next marker; without one it is the last key.
     named = root.findtext("{*}NextMarker") or ""
     marker = (unquote_plus(named) if quoted else named) or (objects[-1][0] if objects else "")
-    if not marker:
-        raise ValueError("there is more, and no marker to ask for it with")
-    return [("marker", marker)]
+    return [("marker", marker)] if marker else None

@@ -5,10 +5,12 @@ from __future__ import annotations
 import ipaddress
 import os
 from functools import partial
+from urllib.parse import unquote
 
 import urllib3
-from limpet.contracts.transport import Transport
+from limpet.contracts.transport import Transport, keep_alive_options
 from limpet.errors import UsageError
+from urllib3.connection import HTTPConnection
 from urllib3.exceptions import HTTPError, InsecureRequestWarning
 
 from limpet_backend_s3.place import Place
@@ -24,16 +26,24 @@ def open_pool(place: Place, transport: Transport, connections: int) -> urllib3.P
     proxy, limit_s = _proxy_for(place), transport.stuck_request_timeout_s
     # num_pools: a second host only where an answer tells of another region.
     # block: the next request waits for a connection, so that there are never more than these.
-    open_one = partial(urllib3.PoolManager, 2) if proxy is None else partial(urllib3.ProxyManager, proxy, 2)
     try:
+        open_one = partial(urllib3.PoolManager, 2) if proxy is None else _through(proxy)
         return open_one(
             maxsize=connections,
             block=True,
             timeout=urllib3.Timeout(connect=limit_s, read=limit_s),  # a total would be one for a whole upload
+            socket_options=[*HTTPConnection.default_socket_options, *keep_alive_options()],
             ssl_context=transport.ssl_context() if place.is_tls else None,
         )
     except (HTTPError, ValueError) as error:
         raise UsageError(f"s3: the proxy in ${place.scheme}_proxy cannot be used: give http://HOST:PORT") from error
+
+
+def _through(proxy: str) -> partial[urllib3.ProxyManager]:
+    """The way through the proxy; user and password in its address prove who asks."""
+    login = urllib3.util.parse_url(proxy).auth
+    headers = urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None
+    return partial(urllib3.ProxyManager, proxy, 2, proxy_headers=headers)
 
 
 def _proxy_for(place: Place) -> str | None:
