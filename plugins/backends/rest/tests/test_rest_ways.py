@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import threading
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from limpet.testing.certificates import identity
 from limpet_backend_rest import RestBackend
 
 from tests.services.fault_proxy import CUT_BODY, LOST_ANSWER, WHOLE_BODY, FaultProxy, status
+from tests.services.fixed_answer import FixedAnswer
 from tests.services.process import PEERS, ServerProcess, free_port, program
 from tests.services.rest_server import RestServer, certificate_bundle
 from tests.services.rest_v1 import VersionOneProxy
@@ -273,6 +275,37 @@ def test_bodies_that_are_cut_or_too_long(server: RestServer, backend: RestBacken
             proxy.heal()
         assert spoiled.load(handle, 5, 100) == data[5:105]
         spoiled.close()
+
+
+def test_body_without_an_end_of_its_own() -> None:
+    """Such a body may be cut and look whole: its length is asked for, and half a listing is asked for again."""
+    answer = FixedAnswer(b"[half of a file")
+    answer.tells_length = False
+    with answer.running() as url:
+        backend = RestBackend.open(f"{url}/repository/", {"connections": 1})
+        with pytest.raises(BackendError):
+            backend.load(handle_of(b"x"))
+        with pytest.raises(BackendError, match="ended in its middle") as caught:
+            list(backend.list(FileKind.PACK))
+        assert not caught.value.permanent
+        backend.close()
+
+
+def test_redirections_are_told_in_plain_letters() -> None:
+    """What a server says must not reach the terminal as commands for it."""
+    answer = FixedAnswer(b"", 301, {"Location": "http://other/\x1b[2J"})
+    with answer.running() as url:
+        backend = RestBackend.open(f"{url}/", {}, Transport())
+        with pytest.raises(BackendError, match=r"go to http://other/\?\[2J: give that") as caught:
+            backend.load(CONFIG_HANDLE)
+        backend.close()
+    assert caught.value.permanent
+
+
+def test_connections_are_kept_alive(backend: RestBackend) -> None:
+    """Routers forget silent connections: the next request over one would hang until its time limit."""
+    (connection,) = backend._pool._idle
+    assert connection._sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
 
 
 def test_statuses(server: RestServer, backend: RestBackend) -> None:

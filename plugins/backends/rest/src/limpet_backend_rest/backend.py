@@ -84,7 +84,10 @@ class RestBackend(Backend):
             length_bytes = self._left(handle, offset_bytes, length_bytes)
             if length_bytes == 0:
                 return b""
-        return self._get(handle, offset_bytes, length_bytes)
+        data, is_sure = self._get(handle, offset_bytes, length_bytes)
+        if not is_sure and len(data) != self.stat(handle).size_bytes:
+            raise BackendError(f"cannot load {handle} at {self._location}: the answer ended after {len(data)} bytes")
+        return data
 
     def load_into(self, handle: Handle, offset_bytes: int, buffer: memoryview) -> None:
         if not buffer.nbytes:
@@ -145,8 +148,10 @@ class RestBackend(Backend):
         except MissingFileError:
             return
 
-    def _get(self, handle: Handle, offset: int, length: int | None, buffer: memoryview | None = None) -> bytes:
-        """The bytes of the range, or none if they went into the buffer, which is as long."""
+    def _get(
+        self, handle: Handle, offset: int, length: int | None, buffer: memoryview | None = None
+    ) -> tuple[bytes, bool]:
+        """The bytes of the range, or none if they went into the buffer, which is as long; whether these are all."""
         if offset < 0 or (length is not None and length < 0):
             raise self._beyond(handle, offset, length)
         last = "" if length is None else offset + length - 1
@@ -157,7 +162,7 @@ class RestBackend(Backend):
             if length is not None and found > length:
                 raise ProtocolError(f"the answer has {found} bytes instead of {length}")
 
-        def receive(answer: Answer, what: str) -> bytes:
+        def receive(answer: Answer, what: str) -> tuple[bytes, bool]:
             if answer.status == 404:
                 raise missing(handle, self._location)
             if answer.status == 416:
@@ -170,15 +175,14 @@ class RestBackend(Backend):
                 raise ProtocolError("the answer is another range than was asked for")
             if answer.length is not None:
                 check_length(answer.length)
-            data = b""
             if buffer is not None and answer.length is not None:
                 answer.read_into(buffer)
-                return data
+                return b"", True
             data = answer.read()
             check_length(len(data))
             if buffer is not None:
                 buffer[:] = data
-            return data
+            return data, length is not None or not answer.ends_with_connection
 
         return self._ask(f"load {handle}", "GET", self._path(handle), receive, more=f"Range: bytes={offset}-{last}\r\n")
 
@@ -205,6 +209,8 @@ class RestBackend(Backend):
         try:
             return decode_listing(data) if is_v2 else decode_names(data)
         except ValueError as error:
+            if answer.ends_with_connection:
+                raise ProtocolError("the answer ended in its middle") from error
             raise BackendError(
                 f"cannot {what} at {self._location}: its answer is no listing ({error}); is it a REST server?",
                 permanent=True,

@@ -61,7 +61,8 @@ def _retry_after_s(answer: Answer) -> float | None:
 
 def _advice(status: int, answer: Answer, saving: bool) -> str:
     if 300 <= status < 400:
-        return f"; it says to go to {answer.headers.get('location', 'another place')}: give that as the location"
+        place = _printable(answer.headers.get("location", "another place"))
+        return f"; it says to go to {place}: give that as the location"
     if status == 403 and saving:
         return "; the file is there already, or this user may not write"
     return _ADVICE.get(status, "")
@@ -73,4 +74,8 @@ def _said(answer: Answer) -> str:
     lines = text.splitlines()
     words = lines[0] if len(lines) == 1 and "<" not in text and text != answer.reason else ""
     both = f"{answer.reason} ({words})" if words else answer.reason
-    return "".join(c if c.isprintable() else "?" for c in both)[:_LONGEST_QUOTE]
+    return _printable(both)
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else "?" for c in text)[:_LONGEST_QUOTE]

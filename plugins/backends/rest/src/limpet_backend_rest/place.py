@@ -57,7 +57,7 @@ class Place:
         """The value of the header that says who asks; None for nobody."""
         if not self.user and not self.password:
             return None
-        return "Basic " + b64encode(f"{self.user}:{self.password}".encode()).decode()
+        return "Basic " + b64encode(f"{self.user}:{self.password}".encode("utf-8", "surrogateescape")).decode()
 
 
 def parse_place(text: str, user: str = "", password: str = "") -> Place:

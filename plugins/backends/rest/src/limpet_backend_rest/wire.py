@@ -16,6 +16,8 @@ from typing import BinaryIO, cast
 
 LONGEST_LINE = 65536
 MOST_HEADERS = 100
+LONGEST_NUMBER = 15
+"""Digits of a length: no file has a petabyte."""
 JOINED_BYTES = 16 * 1024
 """A body up to here goes out in one piece with its head where the socket takes no two."""
 PIECE_BYTES = 256 * 1024
@@ -103,8 +105,10 @@ class Answer:
         self.length: int | None = None if self._chunked else self._stated_length()
         """How long the body is as the server says; of HEAD, how long it would be. None if it does not say."""
         self._complete = head.startswith(b"HEAD ") or self.status in {204, 304} or self.length == 0
-        if not self._complete and not self._chunked and self.length is None:
-            self._keep_alive = False  # the body ends with the connection
+        self.ends_with_connection = not self._complete and not self._chunked and self.length is None
+        """Whether the body has no end of its own: a cut one is not to be told from a whole one."""
+        if self.ends_with_connection:
+            self._keep_alive = False
 
     def read(self) -> bytes:
         """The whole body; ProtocolError if it is cut."""
@@ -145,7 +149,7 @@ class Answer:
         text = self.headers.get("content-length")
         if text is None:
             return None
-        if not (text.isascii() and text.isdigit()):
+        if not (text.isascii() and text.isdigit() and len(text) <= LONGEST_NUMBER):
             raise ProtocolError(f"the length of the answer is no number: {text[:50]!r}")
         return int(text)
 
