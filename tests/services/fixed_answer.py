@@ -14,6 +14,8 @@ class FixedAnswer:
     def __init__(self, body: bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         self.body = body
         self.status = status
+        self.status_of: dict[str, int] = {}
+        """Of a method, where it is another."""
         self.headers = dict(headers or {})
         """Besides the length of the body, which is told unless `tells_length` is false."""
         self.tells_length = True
@@ -30,7 +32,7 @@ class FixedAnswer:
             def answer(self) -> None:
                 self.rfile.read(int(self.headers.get("Content-Length", "0")))
                 fixed.requests.append((self.command, self.path, dict(self.headers)))
-                self.send_response(fixed.status)
+                self.send_response(fixed.status_of.get(self.command, fixed.status))
                 for name, value in fixed.headers.items():
                     self.send_header(name, value)
                 if fixed.tells_length:

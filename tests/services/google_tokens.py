@@ -127,6 +127,8 @@ class TokenGate:
             def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
                 self.send_response(status)
                 self.send_header("Content-Type", headers.get("Content-Type", "application/json"))
+                if "Content-Range" in headers:
+                    self.send_header("Content-Range", headers["Content-Range"])
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

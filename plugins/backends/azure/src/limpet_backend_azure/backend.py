@@ -15,7 +15,7 @@ from limpet.contracts.transport import DEFAULT_TRANSPORT, Transport
 from limpet.errors import BackendError, MissingFileError, UsageError
 
 from limpet_backend_azure.account import OPTIONS, account
-from limpet_backend_azure.errors import refused
+from limpet_backend_azure.errors import code_of, refused
 from limpet_backend_azure.location import Place, parse_place
 from limpet_backend_azure.service import Service, size_of
 
@@ -84,9 +84,11 @@ class AzureBackend(Backend):
             raise refused(what, answer.status, answer.headers, answer.data)
         if answer.status == 404:
             body = memoryview(b"")
-            self._service.request(
+            made = self._service.request(
                 what, "PUT", self._place.container, query=container, body=body, accepted=(_ALREADY_THERE,)
             )
+            if made.status == _ALREADY_THERE and code_of(made.headers, made.data) != "ContainerAlreadyExists":
+                raise refused(what, made.status, made.headers, made.data)
 
     def save(self, handle: Handle, content: Content) -> None:
         what = f"cannot save {handle}"
@@ -117,6 +119,10 @@ class AzureBackend(Backend):
             raise BackendError(f"{what}: the answer is not the range that was asked for")
         if not whole:
             _check_range(what, answer, offset_bytes, length_bytes)
+        elif not any(
+            name in answer.headers for name in ("Content-Length", "Transfer-Encoding")
+        ):  # a cut would not show
+            raise BackendError(f"{what}: the service does not tell the size")
         return answer.data
 
     def stat(self, handle: Handle) -> FileInfo:
@@ -177,9 +183,12 @@ class AzureBackend(Backend):
         except MissingFileError as error:  # of a listing, it is the container
             raise BackendError(str(error), permanent=True) from error
         try:
-            return ElementTree.fromstring(answer.data)
+            page = ElementTree.fromstring(answer.data)
         except ElementTree.ParseError as error:
             raise BackendError(f"{what}: the service's list is cut or no XML") from error
+        if page.tag != "EnumerationResults" or page.find("Blobs") is None:
+            raise BackendError(f"{what}: the answer is no list, something on the way answered")
+        return page
 
     def _save_blocks(self, what: str, handle: Handle, name: str, data: memoryview) -> None:
         """Blocks that become a blob all at once at the end; those that never do are dropped by the service."""
@@ -219,6 +228,8 @@ def _check_range(what: str, answer: urllib3.BaseHTTPResponse, offset_bytes: int,
     _, _, text = answer.headers.get("Content-Range", "").rpartition("/")
     size = int(text) if text.isascii() and text.isdigit() else offset_bytes + len(answer.data)
     wanted = size - offset_bytes if length_bytes is None else length_bytes
+    if not answer.headers.get("Content-Range", "").startswith(f"bytes {offset_bytes}-"):
+        raise BackendError(f"{what}: the answer is another range than was asked for")
     if len(answer.data) == wanted:
         return
     if offset_bytes + wanted > size:

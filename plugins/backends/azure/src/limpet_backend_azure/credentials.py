@@ -105,8 +105,15 @@ class DefaultCredential:
 
     def _valid_token(self) -> str:
         with self._lock:
-            if self._token is None or self._token.expires_on - time.time() < RENEWED_BEFORE_S:
-                self._token = self._new_token()
+            left_s = 0.0 if self._token is None else self._token.expires_on - time.time()
+            if self._token is None or left_s < RENEWED_BEFORE_S:
+                try:
+                    self._token = self._new_token()
+                except BackendError as error:
+                    if self._token is None:
+                        raise
+                    if left_s <= 0:  # it has worked before: whatever azure-identity makes of it, it may pass
+                        raise BackendError(str(error)) from error
             return self._token.token
 
     def _new_token(self) -> AccessToken:

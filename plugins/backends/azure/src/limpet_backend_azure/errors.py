@@ -32,7 +32,7 @@ _SIGN_IN = "the key, signature or token is refused; check the account's name and
 
 def refused(what: str, status: int, headers: Mapping[str, str], body: bytes) -> BackendError:
     """The error for an answer that is no success."""
-    code = headers.get("x-ms-error-code", "") or _code(body)
+    code = code_of(headers, body)
     if code in {"BlobNotFound", "ContainerNotFound"} or (status == 404 and not code):
         return MissingFileError(f"{what}: {_REASONS.get(code, 'the blob does not exist')}")
     reason = _REASONS.get(code)
@@ -63,8 +63,10 @@ def broken(what: str, host: str, error: Exception) -> BackendError:
     return BackendError(f"{what}: the connection to {host} failed: {reason}")
 
 
-def _code(body: bytes) -> str:
-    """The code in the XML of an error, which HEAD has in a header alone."""
+def code_of(headers: Mapping[str, str], body: bytes) -> str:
+    """Azure's own word for what went wrong: in a header, mostly also in the XML; empty where it says none."""
+    if "x-ms-error-code" in headers:
+        return headers["x-ms-error-code"]
     _, _, rest = body.partition(b"<Code>")
     code, end, _ = rest.partition(b"</Code>")
     return code.decode("ascii", "replace") if end and code.isalnum() else ""

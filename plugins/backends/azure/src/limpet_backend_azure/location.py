@@ -32,4 +32,6 @@ def parse_place(location: str) -> Place:
             f"not the name of a container: {container!r}; it has 3 to 63 lower-case letters, digits and single dashes"
         )
     folder = posixpath.normpath(folder or ".").strip("/")
+    if folder.split("/", 1)[0] == "..":  # urllib3 would follow it
+        raise UsageError(f"azure:{location} leads out of the container; it is written azure:CONTAINER:/PREFIX")
     return Place("" if folder == "." else folder, container)

@@ -141,6 +141,10 @@ class GoogleBackend(Backend):
             raise BackendError(f"{what}: the answer is not the range that was asked for")
         if not whole:
             _check_range(what, answer, offset_bytes, length_bytes)
+        elif not any(
+            name in answer.headers for name in ("Content-Length", "Transfer-Encoding")
+        ):  # a cut would not show
+            raise BackendError(f"{what}: the service does not tell the size")
         return answer.data
 
     def stat(self, handle: Handle) -> FileInfo:
@@ -250,6 +254,8 @@ def _check_range(what: str, answer: urllib3.BaseHTTPResponse, offset_bytes: int,
     _, _, text = answer.headers.get("Content-Range", "").rpartition("/")
     size = int(text) if text.isascii() and text.isdigit() else offset_bytes + len(answer.data)
     wanted = size - offset_bytes if length_bytes is None else length_bytes
+    if not answer.headers.get("Content-Range", "").startswith(f"bytes {offset_bytes}-"):
+        raise BackendError(f"{what}: the answer is another range than was asked for")
     if len(answer.data) == wanted:
         return
     if offset_bytes + wanted > size:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from limpet.errors import BackendError
+from limpet.errors import BackendError, UsageError
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials as GoogleCredentials
@@ -56,6 +56,8 @@ class AccessToken(Anonymous):
     """A token that somebody else has fetched, such as `gcloud auth print-access-token`; it ends after an hour."""
 
     def __init__(self, token: str) -> None:
+        if not token.isascii() or not token.isprintable() or " " in token:
+            raise UsageError("the access token of Google has characters that no token has: copy it anew, in one line")
         self._token = token
 
     def add_to(self, headers: dict[str, str], request: Request) -> None:

@@ -1,0 +1,35 @@
+"""What something in the place of Google's service, or between, may answer; and tokens that cannot be sent."""
+
+from __future__ import annotations
+
+import pytest
+from limpet.errors import BackendError, UsageError
+from limpet.testing.backend import handle_of
+from limpet_backend_gs import GoogleBackend
+
+from tests.services.fixed_answer import FixedAnswer
+
+
+def test_other_bytes_than_were_asked_for() -> None:
+    """A cache on the way that gives another range, or a body whose end nobody knows, is not believed."""
+    answer = FixedAnswer(b"0123", 206, {"Content-Range": "bytes 0-3/10"})
+    with answer.running() as url:
+        backend = GoogleBackend.open("bucket:/", {"endpoint": url})
+        for offset, length in ((4, 4), (6, None)):
+            with pytest.raises(BackendError, match="another range") as caught:
+                backend.load(handle_of(b"a pack"), offset, length)
+            assert not caught.value.permanent
+        assert backend.load(handle_of(b"a pack"), 0, 4) == b"0123"
+        answer.status, answer.tells_length = 200, False
+        with pytest.raises(BackendError, match="does not tell the size") as caught:
+            backend.load(handle_of(b"a pack"))
+        assert not caught.value.permanent
+        backend.close()
+
+
+@pytest.mark.parametrize("token", ["ya29.hidden\nhidden", "ya29.hidden€", "ya29 hidden"])
+def test_a_token_that_no_header_can_hold(token: str) -> None:
+    """A token pasted with a line break is told at once and in words, and not shown."""
+    with pytest.raises(UsageError, match="in one line") as caught:
+        GoogleBackend.open("bucket:/", {"access-token": token})
+    assert "hidden" not in str(caught.value)
