@@ -221,6 +221,19 @@ def test_secrets_of_a_remote_are_not_shown(rclone: str, tmp_path: Path) -> None:
         backend.close()
 
 
+@pytest.mark.parametrize(
+    "settings",
+    ["pass=hunter2", "pass='x''hunter2'", 'pass="x,hunter2"', "url='http://me:hunter2@127.0.0.1:1'"],
+)
+def test_rclone_tells_no_secret(rclone: str, caplog: pytest.LogCaptureFixture, settings: str) -> None:
+    """rclone repeats a remote that it cannot open, password and all, and our line would end in a mail of cron's."""
+    with caplog.at_level(logging.WARNING), pytest.raises(BackendError, match="cannot serve the remote") as caught:
+        RcloneBackend.open(f":nosuch,{settings}:path", {"program": rclone})
+    told = "".join(caplog.messages) + str(caught.value)
+    assert "hunter2" not in told
+    assert ":nosuch," in told
+
+
 def test_location_without_a_remote() -> None:
     """Nothing after `rclone:` is a mistake, not the working folder."""
     with pytest.raises(UsageError, match="names no remote"):

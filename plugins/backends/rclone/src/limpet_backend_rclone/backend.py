@@ -30,7 +30,11 @@ DEFAULT_PROGRAM = "rclone"
 DEFAULT_ARGUMENTS = "serve restic --stdio --b2-hard-delete --cache-objects=false"
 """restic's, but for the last: with that cache rclone says a lock is there that another machine has removed."""
 DEFAULT_TIMEOUT_S = 60.0
-_SECRET = re.compile(r"(?i)((?:pass|secret|token|key)[^=,:]*=)(?:\"[^\"]*\"|'[^']*'|[^,:]*)")
+_SECRET = re.compile(
+    r"(?i)((?:pass|secret|token|key|cred|auth|cookie|header|sas|connection_string)[^=,:]*=)"
+    r"(?:\"(?:[^\"]|\"\")*\"|'(?:[^']|'')*'|[^,:]*)"
+)
+_LOGIN = re.compile(r"(://[^/:@\s]*):[^/@\s]*@")
 
 
 class RcloneBackend(RestBackend):
@@ -63,7 +67,10 @@ class RcloneBackend(RestBackend):
         program = str(options.get("program") or DEFAULT_PROGRAM)
         arguments = str(options.get("args") or DEFAULT_ARGUMENTS)
         process = RcloneProcess(
-            lambda socket_path: command_line(program, arguments, socket_path, location), timeout_s, log.warning
+            lambda socket_path: command_line(program, arguments, socket_path, location),
+            timeout_s,
+            log.warning,
+            lambda said: redacted_in(said, location),
         )
         # rclone answers an upload when the remote has it, however long that takes, and has time limits of its own.
         local = replace(transport, stuck_request_timeout_s=None)
@@ -144,4 +151,11 @@ def command_line(program: str, arguments: str, socket_path: str, remote: str) ->
 
 def redacted(remote: str) -> str:
     """The remote without the passwords and keys that may stand in it (`:sftp,host=h,pass=p:path`)."""
-    return _SECRET.sub(r"\1***", remote)
+    return _LOGIN.sub(r"\1:***@", _SECRET.sub(r"\1***", remote))
+
+
+def redacted_in(said: str, remote: str) -> str:
+    """What rclone says, without the secrets of the remote, which it likes to repeat (quoted as Go does)."""
+    for form in (remote, remote.replace("\\", "\\\\").replace('"', '\\"')):
+        said = said.replace(form, redacted(remote))
+    return redacted(said)

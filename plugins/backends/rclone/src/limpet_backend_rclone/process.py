@@ -45,10 +45,16 @@ exit "$code"
 class RcloneProcess:
     """Running from the start until `close`, or until our own end, also by SIGKILL.
 
-    `command` is made for the path of the socket; `tell` is given each line that rclone says.
+    `command` is made for the path of the socket; `tell` is given each line that rclone says, as `redact` leaves it.
     """
 
-    def __init__(self, command: Callable[[str], Sequence[str]], timeout_s: float, tell: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        command: Callable[[str], Sequence[str]],
+        timeout_s: float,
+        tell: Callable[[str], None],
+        redact: Callable[[str], str],
+    ) -> None:
         folder = _private_folder()
         self._remove_folder = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
         self.socket_path = os.path.join(folder, "rclone")
@@ -67,6 +73,8 @@ class RcloneProcess:
             self._remove_folder()
             raise
         self._tell = tell
+        self._redact = redact
+        self._is_gone = False
         self._last_words: collections.deque[str] = collections.deque(maxlen=1)
         self._listener = threading.Thread(target=self._listen, name="rclone", daemon=True)
         self._listener.start()
@@ -87,6 +95,8 @@ class RcloneProcess:
 
     def close(self) -> None:
         """End it: asked first, killed some seconds later. Idempotent."""
+        if self._is_gone:
+            return  # its number may be another's by now
         process = self._process
         assert process.stdin is not None
         with contextlib.suppress(OSError):  # it has ended by itself
@@ -98,6 +108,7 @@ class RcloneProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)  # it, or what it has left behind
         process.wait()
+        self._is_gone = True
         self._listener.join(END_LIMIT_S)
         self._remove_folder()
 
@@ -106,7 +117,7 @@ class RcloneProcess:
         assert self._process.stderr is not None
         with self._process.stderr as said:
             for line in said:
-                text = line.decode(errors="replace").rstrip()
+                text = self._redact(line.decode(errors="replace").rstrip())
                 if "Serving restic REST API" not in text:
                     self._last_words.append(text)
                     self._tell(f"rclone: {text}")
