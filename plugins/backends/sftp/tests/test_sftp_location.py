@@ -41,12 +41,14 @@ def test_locations(text: str, place: ServerPath) -> None:
 @pytest.mark.parametrize(
     "text",
     ["host", "//host:dir", "//host", "//host:99999/dir", "user@host:~/dir", ":dir", "///dir", "-oProxyCommand=x:dir",
-     "//-oProxyCommand=x/dir", "-l@host:dir", "host:a\nb", "host:a\0b", ""],
+     "//-oProxyCommand=x/dir", "-l@host:dir", "host:a\nb", "host:a\0b",
+     "//us%00er@host/dir", "//host/a%0ab", "//me:secret/x@host/dir", ""],
 )  # fmt: skip
 def test_no_locations(text: str) -> None:
     """A host that begins with a dash would be an option of ssh, one that runs any command."""
-    with pytest.raises(UsageError):
+    with pytest.raises(UsageError) as caught:
         parse_location(text)
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

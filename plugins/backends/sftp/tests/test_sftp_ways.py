@@ -99,6 +99,26 @@ def test_changed_host_key(server: SftpServer, tmp_path: Path, client: str) -> No
     assert caught.value.permanent
 
 
+@pytest.mark.parametrize("line", [b"host ssh-rsa !!!no key\n", b"\xff\xfe ssh-rsa AAAA\n"])
+def test_known_hosts_that_are_none(tmp_path: Path, line: bytes) -> None:
+    """A damaged file is named; without that the run ends in a traceback."""
+    (tmp_path / "known").write_bytes(line)
+    (tmp_path / "config").write_text(f"Host *\nPort 1\nUserKnownHostsFile {tmp_path}/known\n")
+    backend = SftpBackend.open("127.0.0.1:/dir", {"client": "paramiko", "args": f"-F {tmp_path}/config"})
+    with pytest.raises(BackendError, match=rf"{tmp_path}/known.*mend it") as caught:
+        backend.stat(CONFIG_HANDLE)
+    assert caught.value.permanent
+
+
+def test_proxy_command_that_is_not_there(tmp_path: Path) -> None:
+    """A program that is not installed does not come within 15 minutes."""
+    (tmp_path / "config").write_text("Host *\nProxyCommand no-such-program\n")
+    backend = SftpBackend.open("127.0.0.1:/dir", {"client": "paramiko", "args": f"-F {tmp_path}/config"})
+    with pytest.raises(BackendError, match=r"ProxyCommand.*no-such-program") as caught:
+        backend.stat(CONFIG_HANDLE)
+    assert caught.value.permanent
+
+
 @pytest.fixture
 def agent(server: SftpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A running ssh-agent that holds the key."""

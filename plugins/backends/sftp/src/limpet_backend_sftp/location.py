@@ -31,8 +31,9 @@ class ServerPath:
 
 def parse_location(text: str) -> ServerPath:
     """The place that `text` (what follows `sftp:`) names; UsageError where it names none."""
-    if any(character in text for character in "\0\n\r"):
-        raise UsageError(f"not a place on a server: {text!r}; {_FORMS}")
+    decoded = unquote(text) if text.startswith("//") else text
+    if any(character in decoded for character in "\0\n\r"):
+        raise UsageError(f"not a place on a server: it holds a control character; {_FORMS}")
     found = _from_url(text) if text.startswith("//") else _from_pair(text)
     if not found.host or found.host.startswith("-") or (found.user or "").startswith("-"):
         # ssh would take a name with a dash in front for one of its options.
@@ -50,7 +51,8 @@ def _from_url(text: str) -> ServerPath:
         parts = urlsplit("sftp:" + text)
         host, port = parts.hostname, parts.port
     except ValueError as error:
-        raise UsageError(f"not an address of a server: {error}; {_FORMS}") from error
+        # Its message would show a piece of the password, where one with a slash stands in the address.
+        raise UsageError(f"not an address of a server: its host or port is not understood; {_FORMS}") from error
     if not parts.path:
         raise UsageError(f"the location on {host!r} names no folder; {_FORMS}")
     # A password in it is never used, as with restic: ssh asks for one, or better an agent holds a key.

@@ -89,8 +89,7 @@ def _log_in(host: Host, before: paramiko.Transport | None, limit_s: float, stack
     stack.callback(client.close)
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
     for path in f"{host.setting('userknownhostsfile', USER_KNOWN_HOSTS)} {SYSTEM_KNOWN_HOSTS}".split():
-        if os.path.exists(os.path.expanduser(path)):
-            client.load_system_host_keys(os.path.expanduser(path))
+        _load_host_keys(client, os.path.expanduser(path))
     only_named = host.setting("identitiesonly").lower() == "yes"
     try:
         way: paramiko.Channel | paramiko.ProxyCommand | None = None
@@ -120,6 +119,17 @@ def _log_in(host: Host, before: paramiko.Transport | None, limit_s: float, stack
     return transport
 
 
+def _load_host_keys(client: paramiko.SSHClient, path: str) -> None:
+    """Know the servers that the file names, if it is there."""
+    if not os.path.exists(path):
+        return
+    try:
+        client.load_system_host_keys(path)
+    except (OSError, UnicodeDecodeError, paramiko.hostkeys.InvalidHostKey) as error:
+        reason = "it holds a line that is none of known_hosts" if not isinstance(error, OSError) else error.strerror
+        raise BackendError(f"cannot read the known servers in {path}: {reason}; mend it", permanent=True) from error
+
+
 def _typed(error: Exception, host: Host) -> BackendError:
     what = f"cannot connect to {host}"
     if isinstance(error, paramiko.BadHostKeyException):
@@ -140,8 +150,11 @@ def _typed(error: Exception, host: Host) -> BackendError:
             " IdentityFile in the ssh configuration, or -o sftp.args='-i KEY'",
             permanent=True,
         )
+    if isinstance(error, FileNotFoundError | PermissionError):
+        return BackendError(f"{what}: cannot run its ProxyCommand: {error.strerror}: {error.filename}", permanent=True)
     permanent = isinstance(error, socket.gaierror) and error.errno == socket.EAI_NONAME
-    return BackendError(f"{what}: {error or type(error).__name__}", permanent=permanent)
+    reason = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return BackendError(f"{what}: {reason}", permanent=permanent)
 
 
 def _configuration(given: str | None) -> paramiko.SSHConfig:
