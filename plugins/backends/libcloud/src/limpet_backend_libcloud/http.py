@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from functools import cached_property, partial
 from typing import Any
 
 import requests
 import urllib3
+from libcloud.common.types import MalformedResponseError
 from libcloud.http import LibcloudConnection
 from limpet.contracts.transport import Transport
 from requests.adapters import HTTPAdapter
@@ -19,6 +21,7 @@ USER_AGENT = "limpet-backend-libcloud"
 BLOCK_SIZE_BYTES = 256 * 1024
 """How much of an upload goes to the socket at once."""
 _UPLOADING = frozenset({"PUT", "POST"})
+_RANGE = re.compile(r"bytes=(\d+)-")
 
 
 class Http:
@@ -94,6 +97,8 @@ class TransportConnection(LibcloudConnection):
             answer.status_code = 206  # a part that the server did not call one
         self.response = answer
         if answer.status_code < 300:
+            if method.upper() == "GET":
+                _check_whole(answer)
             return
         _ = answer.content  # read to its end, so that the connection can be used again
         is_upload = method.upper() in _UPLOADING
@@ -137,6 +142,16 @@ class TransportAdapter(HTTPAdapter):
                 if pool is not None:
                     pool.close()
         super().close()
+
+
+def _check_whole(answer: requests.Response) -> None:
+    """MalformedResponseError where bytes could be taken for others: drivers look at neither range nor end of a body."""
+    asked = _RANGE.match(str(answer.request.headers.get("Range", "")))
+    came = answer.headers.get("Content-Range", "")
+    if asked and answer.status_code == 206 and not came.startswith(f"bytes {asked[1]}-"):
+        raise MalformedResponseError("another range than was asked for")
+    if not any(name in answer.headers for name in ("Content-Length", "Transfer-Encoding")):
+        raise MalformedResponseError("its length is not told")
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
