@@ -6,13 +6,15 @@ import time
 
 import pytest
 from limpet.contracts.backend import FileKind
+from limpet.contracts.transport import Transport
 from limpet.errors import BackendError, UsageError
-from limpet.testing.backend import handle_of
+from limpet.testing.backend import handle_of, save_all, some_bytes
 from limpet_backend_azure import AzureBackend
 from limpet_backend_azure.credentials import DefaultCredential
 
 from tests.services.azurite_server import ACCOUNT, KEY, ManagedIdentity
 from tests.services.fixed_answer import FixedAnswer
+from tests.services.slow_reader import SlowReader
 
 
 def opened(url: str, place: str = "container:/") -> AzureBackend:
@@ -52,6 +54,15 @@ def test_other_bytes_than_were_asked_for() -> None:
         with pytest.raises(BackendError, match="does not tell the size") as caught:
             backend.load(handle_of(b"a pack"))
         assert not caught.value.permanent
+        backend.close()
+
+
+def test_an_upload_may_take_longer_than_the_time_limit() -> None:
+    """A slow line is not a stuck request: over one, no pack would ever arrive."""
+    with SlowReader(3.0) as server:
+        options = {"account-name": ACCOUNT, "account-key": KEY, "endpoint": f"http://127.0.0.1:{server.port}"}
+        backend = AzureBackend.open("container:/", options, Transport(stuck_request_timeout_s=2.0))
+        save_all(backend, FileKind.PACK, [some_bytes(12 << 20)])
         backend.close()
 
 

@@ -15,7 +15,7 @@ from limpet_backend_azure.errors import broken, refused
 
 SERVICE_VERSION = "2021-12-02"
 """Of the REST interface; the first that knows the tier `Cold`."""
-SENT_AT_ONCE_BYTES = 1 << 20
+SENT_AT_ONCE_BYTES = 1 << 18
 """The time limit of a socket holds for each piece: a slow line is not a stuck one."""
 
 

@@ -10,7 +10,8 @@ from b2sdk.v3 import B2Http, B2HttpApiConfig  # type: ignore[import-untyped]  # 
 from limpet.contracts.transport import Transport
 from requests.adapters import HTTPAdapter
 
-UPLOAD_BLOCK_BYTES = 1 << 20
+UPLOAD_BLOCK_BYTES = 1 << 18
+"""So much has to go out within the time limit for a connection, which holds for sending too: on a slow line as well."""
 CONNECT_TIMEOUT_S = 46.0
 """b2sdk's own: four packets without an answer."""
 

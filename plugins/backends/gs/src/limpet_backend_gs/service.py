@@ -15,7 +15,7 @@ from limpet_backend_gs.credentials import Credentials
 from limpet_backend_gs.errors import broken, reason, refused
 
 PUBLIC_ENDPOINT = "https://storage.googleapis.com"
-SENT_AT_ONCE_BYTES = 1 << 20
+SENT_AT_ONCE_BYTES = 1 << 18
 """The time limit of a socket holds for each piece: a slow line is not a stuck one."""
 BEYOND_THE_END = 416
 _UNAUTHORIZED = 401
