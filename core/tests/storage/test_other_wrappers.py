@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 import pytest
-from limpet.contracts.backend import CONFIG_HANDLE, FileKind
+from limpet.contracts.backend import CONFIG_HANDLE, BackendProperties, FileKind
 from limpet.errors import BackendError, LockedError
 from limpet.storage.dryrun import DryRunBackend
 from limpet.storage.freeze import FreezeBackend, find_freezer
@@ -30,6 +30,14 @@ def test_dry_run_writes_nothing() -> None:
     assert (backend.saved[FileKind.PACK].files, backend.saved[FileKind.PACK].size_bytes) == (2, 8)
     assert backend.removed[FileKind.SNAPSHOT] == 1
     assert backend.sweep() == 0
+
+
+def test_properties_that_are_known_late() -> None:
+    """Whether an SFTP server replaces files shows when it is reached: a stale yes makes an upgrade fail."""
+    memory = MemoryBackend(atomic_replace=True)
+    backend = RetryBackend(FreezeBackend(memory))
+    memory.properties = BackendProperties(atomic_replace=False)
+    assert not backend.properties.atomic_replace
 
 
 def test_recording_tells_the_exact_calls() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar, Self
 
-from limpet.contracts.backend import Backend, Content, FileInfo, FileKind, Handle
+from limpet.contracts.backend import Backend, BackendProperties, Content, FileInfo, FileKind, Handle
 from limpet.contracts.options import Options
 from limpet.contracts.transport import DEFAULT_TRANSPORT, Transport
 from limpet.errors import UsageError
@@ -18,7 +18,10 @@ class WrappingBackend(Backend):
 
     def __init__(self, inner: Backend) -> None:
         self.inner = inner
-        self.properties = inner.properties
+
+    @property
+    def properties(self) -> BackendProperties:  # type: ignore[override]  # of some they are known once connected
+        return self.inner.properties
 
     @classmethod
     def open(cls, location: str, options: Options, transport: Transport = DEFAULT_TRANSPORT) -> Self:
