@@ -139,3 +139,11 @@ def test_what_is_no_listing(body: bytes, version_1: bool) -> None:
     """Half a listing that passes for a whole one makes prune remove what is in use."""
     with pytest.raises(BackendError, match=r"no listing|does not say how"):
         read_page(body, what="list data", version_1=version_1)
+
+
+@pytest.mark.parametrize("text", ["key:hunter2@host/bucket", "//key:hunter2@host", "https://key:hunter2@host/bucket"])
+def test_secrets_in_a_location(text: str) -> None:
+    """Who writes keys into the location must not find them in a log."""
+    with pytest.raises(UsageError, match="AWS_ACCESS_KEY_ID") as caught:
+        parse_place(text)
+    assert "hunter2" not in str(caught.value)

@@ -93,6 +93,8 @@ def parse_place(location: str) -> Place:
         host, _, path = location.removeprefix("//").partition("/")
     host = host.removesuffix(":443" if is_tls else ":80")
     bucket, _, prefix = path.partition("/")
+    if "@" in host:  # not shown: who writes so writes a secret in front of it
+        raise UsageError("s3: a location holds no user or password; keys come from AWS_ACCESS_KEY_ID and so on")
     if not host or not bucket:
         raise UsageError(
             f"s3: not a place with a host and a bucket: {location!r}; give one as in s3:HOST/BUCKET/PREFIX"
