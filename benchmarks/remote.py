@@ -13,9 +13,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,6 +49,8 @@ class RemoteTool(Tool):
 
     server: Server
     port: int
+    made: Counter[str] = field(default_factory=Counter)
+    """How often each repository was made anew: at another place each time, for servers remember folders."""
 
     def repository(self, name: str) -> Path:
         return self.server.folder / self._own(name)
@@ -56,8 +59,13 @@ class RemoteTool(Tool):
         location = self.server.location(self.port, self._own(repository))
         return [self.binary, "-r", location, *self.server.options, "-q", "--no-cache", *map(str, arguments)]
 
+    def make(self, name: str) -> None:
+        shutil.rmtree(self.repository(name), ignore_errors=True)
+        self.made[name] += 1
+        self.run(name, "init")
+
     def _own(self, name: str) -> str:
-        return f"{self.folder.name}-{name}"
+        return f"{self.folder.name}-{self.port}-{name}-{self.made[name]}"
 
 
 @contextmanager
