@@ -62,7 +62,19 @@ def test_an_upload_may_take_longer_than_the_time_limit() -> None:
     with SlowReader(3.0) as server:
         options = {"account-name": ACCOUNT, "account-key": KEY, "endpoint": f"http://127.0.0.1:{server.port}"}
         backend = AzureBackend.open("container:/", options, Transport(stuck_request_timeout_s=2.0))
-        save_all(backend, FileKind.PACK, [some_bytes(12 << 20)])
+        with pytest.raises(BackendError, match="does not say that it is stored"):  # it takes bytes, and keeps none
+            save_all(backend, FileKind.PACK, [some_bytes(12 << 20)])
+        backend.close()
+
+
+@pytest.mark.parametrize("status", [200, 202, 204])
+def test_a_success_that_stored_nothing(status: int) -> None:
+    """A portal on the way that says 200 to everything must not have a backup taken for stored."""
+    with FixedAnswer(b"", status).running() as url:
+        backend = opened(url)
+        with pytest.raises(BackendError, match="does not say that it is stored") as caught:
+            save_all(backend, FileKind.PACK, [b"a pack"])
+        assert not caught.value.permanent
         backend.close()
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from limpet.contracts.backend import FileKind
 from limpet.errors import BackendError, UsageError
-from limpet.testing.backend import handle_of
+from limpet.testing.backend import handle_of, save_all
 from limpet_backend_gs import GoogleBackend
 
 from tests.services.fixed_answer import FixedAnswer
@@ -23,6 +24,17 @@ def test_other_bytes_than_were_asked_for() -> None:
         answer.status, answer.tells_length = 200, False
         with pytest.raises(BackendError, match="does not tell the size") as caught:
             backend.load(handle_of(b"a pack"))
+        assert not caught.value.permanent
+        backend.close()
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b'{"size": "6"}', b'{"size": "6", "md5Hash": "other"}'])
+def test_a_success_that_stored_nothing(body: bytes) -> None:
+    """A portal on the way that says 200 to everything must not have a backup taken for stored."""
+    with FixedAnswer(body).running() as url:
+        backend = GoogleBackend.open("bucket:/", {"endpoint": url})
+        with pytest.raises(BackendError) as caught:
+            save_all(backend, FileKind.PACK, [b"a pack"])
         assert not caught.value.permanent
         backend.close()
 

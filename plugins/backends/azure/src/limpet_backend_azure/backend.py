@@ -25,6 +25,7 @@ BLOCK_BYTES = 100 * MIB
 LISTED_AT_ONCE = 5000
 DEFAULT_CONNECTIONS = 5
 TIERS = ("Hot", "Cool", "Cold", "Archive")
+_CREATED = 201
 _ALREADY_THERE = 409
 
 
@@ -98,7 +99,7 @@ class AzureBackend(Backend):
             self._save_blocks(what, handle, name, data)
             return
         headers = {"x-ms-blob-type": "BlockBlob", "Content-Type": "application/octet-stream", "Content-MD5": _md5(data)}
-        self._service.request(what, "PUT", name, headers={**headers, **self._tier_header(handle)}, body=data)
+        self._put(what, name, {**headers, **self._tier_header(handle)}, data)
 
     def load(self, handle: Handle, offset_bytes: int = 0, length_bytes: int | None = None) -> bytes:
         what = f"cannot load {handle}"
@@ -197,11 +198,18 @@ class AzureBackend(Backend):
             block = data[start : start + self._block_bytes]
             digest = _md5(block)  # the block's name as well: the same name for the same bytes, whoever sends them
             query = {"comp": "block", "blockid": digest}
-            self._service.request(what, "PUT", name, query=query, headers={"Content-MD5": digest}, body=block)
+            self._put(what, name, {"Content-MD5": digest}, block, query)
             listed.append(f"<Latest>{digest}</Latest>")
         names = memoryview(f"<?xml version='1.0' encoding='utf-8'?><BlockList>{''.join(listed)}</BlockList>".encode())
         headers = {"Content-Type": "application/xml", "Content-MD5": _md5(names), **self._tier_header(handle)}
-        self._service.request(what, "PUT", name, query={"comp": "blocklist"}, headers=headers, body=names)
+        self._put(what, name, headers, names, {"comp": "blocklist"})
+
+    def _put(
+        self, what: str, name: str, headers: dict[str, str], body: memoryview, query: dict[str, str] | None = None
+    ) -> None:
+        answer = self._service.request(what, "PUT", name, query=query, headers=headers, body=body)
+        if answer.status != _CREATED:
+            raise BackendError(f"{what}: the answer does not say that it is stored, something on the way answered")
 
     def _tier_header(self, handle: Handle) -> dict[str, str]:
         """The tier; of the archive, which takes hours to read, only for packs of file data (restic's rule)."""

@@ -117,7 +117,7 @@ class GoogleBackend(Backend):
             body=[memoryview(parts[0]), data, memoryview(parts[1])],
         )
         stored = _document(what, answer.data)
-        if stored.get("md5Hash", digest) != digest or str(stored.get("size", data.nbytes)) != str(data.nbytes):
+        if stored.get("md5Hash") != digest or str(stored.get("size")) != str(data.nbytes):
             raise BackendError(f"{what}: the service has stored other bytes than were sent")
 
     def load(self, handle: Handle, offset_bytes: int = 0, length_bytes: int | None = None) -> bytes:
