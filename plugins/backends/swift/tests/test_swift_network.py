@@ -135,7 +135,7 @@ def test_a_range_that_is_ignored(backend: SwiftBackend, proxy: FaultProxy) -> No
     assert backend.load(handle, 1_000, 100) == data[1_000:1_100]
 
 
-@pytest.mark.parametrize("body", [b"<html>Please sign in</html>", b"{}", b'[{"name": "a'])
+@pytest.mark.parametrize("body", [b"<html>Please sign in</html>", b"{}", b"[1]", b'[{"name": "a'])
 def test_a_listing_that_is_none(body: bytes) -> None:
     """What a portal on the way answers must not pass for an empty repository, nor end in an error of Python's."""
     with FixedAnswer(body).running() as url:

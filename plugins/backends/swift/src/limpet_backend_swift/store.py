@@ -125,7 +125,7 @@ class Store:
                 )
             except ValueError as error:
                 raise BackendError(f"{what}: the server's list is no JSON, something on the way answered") from error
-            if not isinstance(objects, list):
+            if not isinstance(objects, list) or not all(isinstance(entry, dict) for entry in objects):
                 raise BackendError(f"{what}: the server's answer is no list, something on the way answered")
             return objects
 
