@@ -82,7 +82,7 @@ def test_failures_name_the_reason_and_no_secret(
 
 
 @pytest.mark.parametrize(
-    "location", ["rest:https://user:{}@host.invalid/x", "s3:https://h/b?secret={}", "sftp://u:{}@h/x"]
+    "location", ["nosuch:https://user:{}@host.invalid/x", "nosuch:https://h/b?secret={}", "nosuch://u:{}@h/x"]
 )
 @pytest.mark.parametrize("command", ["snapshots", "init", "unlock"])
 def test_no_secret_of_a_location_is_shown(run: Run, location: str, command: str) -> None:
