@@ -316,7 +316,8 @@ class Session:
 def _importing(more: Callable[[], object] | None) -> Iterator[None]:
     """Beside what happens in the context the rest is imported; it is over with it, for workers may be forked then.
 
-    What goes wrong with an import goes wrong again where it is needed.
+    What goes wrong with an import goes wrong again where it is needed. After Ctrl-C nobody waits for it: in the middle
+    of an import that may leave Python's lock of all imports taken, and the thread would never end.
     """
 
     def work() -> None:
@@ -330,8 +331,10 @@ def _importing(more: Callable[[], object] | None) -> Iterator[None]:
     thread.start()
     try:
         yield
-    finally:
+    except Exception:
         thread.join()
+        raise
+    thread.join()
 
 
 def _require_config(backend: Backend, place: str) -> None:
