@@ -45,3 +45,14 @@ def test_a_token_that_no_header_can_hold(token: str) -> None:
     with pytest.raises(UsageError, match="in one line") as caught:
         GoogleBackend.open("bucket:/", {"access-token": token})
     assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("items", [b"5", b"null", b'{"name": "x"}', b"[5]"])
+def test_a_listing_of_something_else(items: bytes) -> None:
+    """Only what the contract names may come out: anything else would end a run by a traceback."""
+    with FixedAnswer(b'{"items": ' + items + b"}").running() as url:
+        backend = GoogleBackend.open("bucket:/", {"endpoint": url})
+        with pytest.raises(BackendError, match="no listing") as caught:
+            list(backend.list(FileKind.PACK))
+        assert not caught.value.permanent
+        backend.close()

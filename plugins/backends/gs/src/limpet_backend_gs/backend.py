@@ -166,7 +166,10 @@ class GoogleBackend(Backend):
             except MissingFileError as error:  # of a listing, it is the bucket
                 raise BackendError(f"{error}: the bucket {self._place.bucket!r}", permanent=True) from error
             page = _document(what, answer.data)
-            for item in page.get("items", ()):
+            items = page.get("items", [])
+            if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+                raise BackendError(f"{what}: the answer is no listing")
+            for item in items:
                 name = self._place.name_at(kind, str(item.get("name", "")))
                 if name is not None:
                     yield FileInfo(name, _size(what, item))
