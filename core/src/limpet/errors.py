@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self, TypeVar
 
 _E = TypeVar("_E", bound="LimpetError")
@@ -86,7 +87,18 @@ class WrongPasswordError(RepositoryError):
 
 
 class SourceError(LimpetError):
-    """A source could not deliver what it promised; nothing of it may become a snapshot."""
+    """A source could not deliver what it promised; what it promised must not become part of a snapshot.
+
+    `targets` are the paths in the snapshot that are lost; none given means all of the source.
+    """
+
+    def __init__(self, message: str, *, targets: Sequence[str] = ()) -> None:
+        super().__init__(message)
+        self.targets = tuple(targets)
+
+
+class DestinationError(LimpetError):
+    """What a file of a snapshot was restored into did not take it: the tool that loads it failed, say."""
 
 
 class PluginError(LimpetError):

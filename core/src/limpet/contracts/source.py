@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, BinaryIO, ClassVar, Protocol, Self
 
 from limpet.contracts.options import Option, Options
 from limpet.progress import Reporter
+
+if TYPE_CHECKING:
+    from limpet.contracts.destination import Destination
 
 SOURCE_CONTRACT = 1
 
@@ -70,7 +73,11 @@ class MadeStat:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """A range of a stream: a hole reads as zeros, an unchanged one as in the parent snapshot. Bytes."""
+    """A range of a stream: a hole reads as zeros, an unchanged one as in the parent snapshot. Bytes.
+
+    Neither is read, so a stream with extents can `seek`. Only what is surely so may be said to be unchanged: the
+    source was told by `begin` which snapshot the parent is.
+    """
 
     offset_bytes: int
     length_bytes: int
@@ -85,8 +92,13 @@ class Entry:
     name: bytes
     stat: StatLike
     stream: Callable[[], BinaryIO] | None = None
-    """Opens the content of a file that is not in the file system; called once, closed by the core."""
+    """Opens the content of a file that is not in the file system; called once, closed by the core.
+
+    Reading raises SourceError where the content cannot be trusted any more: the target is lost with all that is in it.
+    OSError leaves out this one file, as one of the file system that cannot be read.
+    """
     extents: Sequence[Extent] | None = None
+    """Of a stream: what need not be read, in order; all else is. None if nothing is known."""
     link_target: bytes | None = None
     """Of a symlink that is not in the file system."""
     made: bool = False
@@ -151,18 +163,33 @@ class SourceRequest:
     reporter: Reporter | None = None
     time_ns: int | None = None
     """The snapshot's time, which what is only made up gets too; None for now."""
+    read_from: Mapping[str, str] = field(default_factory=dict)
+    """Where a hook made a frozen copy: targets by the place to read them from. The snapshot shows the target's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class ParentInfo:
+    """The snapshot that a backup compares with."""
+
+    id: str
+    """64 hexadecimal digits."""
+    time_ns: int
 
 
 class Source(ABC):
     """Delivers targets and folders. Used by one thread; streams may be read by another.
 
-    Order of calls: `open`, `targets`, `folders` for each target that is a folder, `finish`, `close`.
+    Order of calls: `open`, `begin`, `targets`, `folders` for each target that is a folder, `finish`, `saved`, `close`.
+    What goes wrong is a SourceError from any of them: it fails the snapshot, or with `--allow-partial` leaves out
+    the source, or the targets that the error names.
     """
 
     contract_version: ClassVar[int] = SOURCE_CONTRACT
     options: ClassVar[Sequence[Option]] = ()
     has_parent: ClassVar[bool] = True
     """Whether a parent snapshot makes sense; False for pure streams."""
+    destination: ClassVar[type[Destination] | None] = None
+    """The way back, where there is one: what `limpet restore --into SCHEME:...` feeds."""
 
     @classmethod
     @abstractmethod
@@ -178,6 +205,9 @@ class Source(ABC):
     def error_count(self) -> int:
         """How much could not be read so far, each told to the reporter: the backup is incomplete, exit code 3."""
         return 0
+
+    def begin(self, parent: ParentInfo | None) -> None:  # noqa: B027  # most sources have no use for it
+        """Told before anything is asked for: which snapshot unchanged ranges refer to, None where there is none."""
 
     @abstractmethod
     def targets(self) -> Sequence[Target]:
@@ -204,6 +234,9 @@ class Source(ABC):
 
         SourceError if what was read cannot be trusted, say because a command failed: no snapshot then.
         """
+
+    def saved(self, snapshot_id: str) -> None:  # noqa: B027  # most sources have nothing to remember
+        """Told when the snapshot is in the repository, for a source that remembers what it holds; not on a dry run."""
 
     @abstractmethod
     def close(self) -> None:

@@ -6,12 +6,11 @@ import os
 from collections.abc import Sequence
 from typing import BinaryIO, ClassVar, Self
 
+from limpet.contracts.made_file import DEFAULT_FILENAME, absolute_path, stream_target
 from limpet.contracts.options import Option
+from limpet.contracts.reading import StoppableReader
 from limpet.contracts.source import Source, SourceRequest, Target
 from limpet.errors import SourceError, UsageError
-
-from limpet_source_command.made_file import DEFAULT_FILENAME, absolute_path, stream_target
-from limpet_source_command.reading import StoppableReader
 
 STDIN = 0
 

@@ -1,4 +1,8 @@
-"""One child process and all that it starts: its output, its complaints, how it ended, and its end when we abort."""
+"""Child processes of sources and destinations: what they write or are fed, their complaints, how they end.
+
+A child is the leader of a session of its own, so that all that it starts can be ended at once. It has no terminal: one
+that asks questions fails instead of waiting.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,9 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from limpet_source_command.reading import StoppableReader
+from limpet.contracts.reading import StoppableReader
 
 PIPE_SIZE = 1 << 20
 GRACE_S = 1.0
@@ -18,28 +22,34 @@ GRACE_S = 1.0
 LAST_WORDS_S = 1.0
 _SHELL_NOT_FOUND = 127
 
+Tell = Callable[[str], None]
+"""Takes a line that a child says on its standard error."""
+
 
 class ChildProcess:
-    """A running command. It is the leader of a session of its own, so that all of it can be ended at once.
+    """A running command; OSError or ValueError if it cannot be started. Both its kinds end in the same way."""
 
-    It has no terminal and an empty standard input: a command that asks questions fails instead of waiting.
-    """
-
-    def __init__(self, argv: Sequence[str], tell: Callable[[str], None] | None) -> None:
+    def __init__(
+        self,
+        argv: Sequence[str],
+        tell: Tell | None,
+        environment: Mapping[str, str] | None,
+        *,
+        stdin: int,
+        stdout: int,
+    ) -> None:
         self.name = argv[0]
+        self.last_words = ""
+        """The last line that it said on its standard error."""
         self._process = subprocess.Popen(
             argv,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdin=stdin,
+            stdout=stdout,
             stderr=subprocess.PIPE if tell else None,
+            env=None if environment is None else {**os.environ, **environment},
             start_new_session=True,
             bufsize=0,
         )
-        assert self._process.stdout is not None
-        descriptor = os.dup(self._process.stdout.fileno())
-        self._process.stdout.close()
-        _widen(descriptor)
-        self.output = StoppableReader(descriptor, self.name, owns_descriptor=True)
         self._listener: threading.Thread | None = None
         if tell:
             # Nobody else empties this pipe: a command with much to say would wait for us forever.
@@ -60,7 +70,6 @@ class ChildProcess:
 
     def end(self) -> None:
         """Make the command and its children end if it still runs: asked first, killed a second later. Idempotent."""
-        self.output.stop()
         if self._process.poll() is None:
             self._signal(forced=False)
             try:
@@ -78,7 +87,7 @@ class ChildProcess:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL if forced else signal.SIGTERM)
 
-    def _listen(self, tell: Callable[[str], None]) -> None:
+    def _listen(self, tell: Tell) -> None:
         assert self._process.stderr is not None
         with self._process.stderr as pipe:
             rest = b""
@@ -87,9 +96,57 @@ class ChildProcess:
                 if len(rest) > PIPE_SIZE:
                     lines, rest = [*lines, rest], b""
                 for line in lines:
-                    tell(f"subprocess {self.name}: {line.decode(errors='replace')}")
+                    self._say(line, tell)
             if rest:
-                tell(f"subprocess {self.name}: {rest.decode(errors='replace')}")
+                self._say(rest, tell)
+
+    def _say(self, line: bytes, tell: Tell) -> None:
+        text = line.decode(errors="replace")
+        self.last_words = text.strip() or self.last_words
+        tell(f"subprocess {self.name}: {text}")
+
+
+class OutputProcess(ChildProcess):
+    """A command whose standard output is read; its standard input is empty. `environment` is added to ours."""
+
+    def __init__(self, argv: Sequence[str], tell: Tell | None, environment: Mapping[str, str] | None = None) -> None:
+        super().__init__(argv, tell, environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        assert self._process.stdout is not None
+        descriptor = os.dup(self._process.stdout.fileno())
+        self._process.stdout.close()
+        _widen(descriptor)
+        self.output = StoppableReader(descriptor, self.name, owns_descriptor=True)
+
+    def end(self) -> None:
+        self.output.stop()
+        super().end()
+
+
+class InputProcess(ChildProcess):
+    """A command that is fed through its standard input; what it prints is dropped. `environment` is added to ours."""
+
+    def __init__(self, argv: Sequence[str], tell: Tell | None, environment: Mapping[str, str] | None = None) -> None:
+        super().__init__(argv, tell, environment, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        assert self._process.stdin is not None
+        self._input = self._process.stdin
+        _widen(self._input.fileno())
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Feed all of it; BrokenPipeError once the command reads no more, `wait` then tells how it ended."""
+        rest = memoryview(data).cast("B")
+        while rest:
+            rest = rest[self._input.write(rest) :]
+
+    def wait(self) -> str | None:
+        """Tell it that no more will come, and wait for the end; as `ChildProcess.wait`."""
+        with contextlib.suppress(BrokenPipeError):
+            self._input.close()
+        return super().wait()
+
+    def end(self) -> None:
+        super().end()
+        with contextlib.suppress(BrokenPipeError):
+            self._input.close()
 
 
 def _signal_words(number: int) -> str:

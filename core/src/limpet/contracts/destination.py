@@ -1,0 +1,107 @@
+"""The contract of a destination: what a source delivered goes back to where it came from, or into a copy of it.
+
+`limpet restore SNAPSHOT --into postgres://localhost/shop_copy` opens the destination that the source of the scheme
+names, asks it which of the snapshot's files it wants, and feeds them to it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Self
+
+from limpet.contracts.options import Options
+from limpet.contracts.process import InputProcess
+from limpet.errors import DestinationError, UsageError
+from limpet.progress import Reporter
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Bytes of a file, in order; without data so many zeros."""
+
+    size_bytes: int
+    data: bytes | memoryview | None
+    """Valid until the next piece is asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A regular file of the snapshot that a destination wants."""
+
+    path: str
+    """In the snapshot, absolute."""
+    size_bytes: int
+    pieces: Callable[[], Iterator[Piece]]
+    """The content, verified; may be asked for more than once. Errors of the repository come out of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DestinationRequest:
+    """All that a destination is opened with. Its options are those of the source."""
+
+    place: str
+    """What follows the scheme: `//localhost/shop_copy`."""
+    options: Options = field(default_factory=dict)
+    reporter: Reporter | None = None
+
+
+class Destination(ABC):
+    """Takes files of a snapshot. Order of calls: `open`, `wanted`, `receive` for each wanted file, `finish`, `close`.
+
+    DestinationError where it does not take what it is given; then it is closed without `finish`.
+    """
+
+    @classmethod
+    @abstractmethod
+    def open(cls, request: DestinationRequest) -> Self:
+        """The destination; UsageError if the request makes no sense. Nothing is changed yet."""
+
+    def wanted(self, paths: Sequence[str]) -> Sequence[str]:
+        """Which of the files that the source has in the snapshot are received, in what order; the only one here.
+
+        UsageError where that is not to be told, naming the way out.
+        """
+        if len(paths) != 1:
+            raise UsageError(
+                "the snapshot holds more than one file to choose from, name one as SNAPSHOT:/PATH: " + ", ".join(paths)
+            )
+        return paths
+
+    @abstractmethod
+    def receive(self, file: StoredFile) -> None:
+        """Take one file, all of it."""
+
+    def finish(self) -> None:  # noqa: B027  # most have nothing to add
+        """Everything was received."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Release everything, also after a failure: stop commands, remove temporary things. Idempotent."""
+
+
+def feed(
+    file: StoredFile, argv: Sequence[str], request: DestinationRequest, environment: Mapping[str, str] | None = None
+) -> None:
+    """Run the command with the file's content as its standard input; DestinationError if it does not end well."""
+    try:
+        process = InputProcess(argv, None if request.reporter is None else request.reporter.warning, environment)
+    except (OSError, ValueError) as error:
+        raise DestinationError(f"failed to start command {argv[0]}: {error}") from error
+    try:
+        _feed_all(file, process)
+        ending = process.wait()
+    finally:
+        process.end()
+    if ending is not None:
+        said = f": {process.last_words}" if process.last_words else ""
+        raise DestinationError(f"{file.path}: command {argv[0]} failed: {ending}{said}")
+
+
+def _feed_all(file: StoredFile, process: InputProcess) -> None:
+    try:
+        for piece in file.pieces():
+            process.write(bytes(piece.size_bytes) if piece.data is None else piece.data)
+    except BrokenPipeError:
+        return  # How it ended says why; one that ended well had enough.
