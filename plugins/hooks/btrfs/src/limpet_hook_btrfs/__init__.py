@@ -1,0 +1,1 @@
+"""Limpet hook: read from a snapshot of the btrfs subvolume."""

@@ -1,0 +1,1 @@
+"""Limpet hook: passwords from the system's keyring or a secret store."""

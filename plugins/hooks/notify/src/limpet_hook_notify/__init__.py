@@ -1,0 +1,1 @@
+"""Limpet hook: messages about runs by e-mail, chat or push."""

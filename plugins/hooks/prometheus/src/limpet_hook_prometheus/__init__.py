@@ -1,0 +1,1 @@
+"""Limpet hook: metrics of runs for Prometheus."""

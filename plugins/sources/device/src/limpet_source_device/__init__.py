@@ -1,0 +1,1 @@
+"""Limpet source: block devices and images, without their holes."""

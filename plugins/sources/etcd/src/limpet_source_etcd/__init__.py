@@ -1,0 +1,1 @@
+"""Limpet source: etcd key spaces."""

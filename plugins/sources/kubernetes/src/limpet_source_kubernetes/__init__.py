@@ -1,0 +1,1 @@
+"""Limpet source: Kubernetes volumes and manifests."""

@@ -1,0 +1,1 @@
+"""Limpet source: LDAP directories of OpenLDAP."""

@@ -1,0 +1,1 @@
+"""Limpet source: MariaDB and MySQL databases."""

@@ -1,0 +1,1 @@
+"""Limpet source: Redis databases."""
