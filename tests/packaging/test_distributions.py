@@ -20,7 +20,11 @@ from tests.packaging.distributions import PROJECTS, ROOT, Environment, Project, 
 
 pytestmark = pytest.mark.slow
 
-BACKENDS = ("azure", "b2", "gs", "libcloud", "rclone", "rest", "s3", "sftp", "swift")
+PLUGINS = {
+    "backend": ("azure", "b2", "gs", "libcloud", "rclone", "rest", "s3", "sftp", "swift"),
+    "source": ("device", "etcd", "kubernetes", "ldap", "mongodb", "mysql", "postgres", "redis", "sqlite"),
+    "hook": ("btrfs", "healthchecks", "keyring", "lvm", "notify", "prometheus", "zfs"),
+}
 PROGRAMS = Path(__file__).with_name("programs")
 MakeEnvironment = Callable[..., Environment]
 
@@ -73,12 +77,12 @@ def shell_works(environment: Environment) -> None:
     assert (environment.work / "was-here").exists()
 
 
-def backend_works(name: str, environment: Environment) -> None:
+def plugin_works(kind: str, name: str, environment: Environment) -> None:
     """The command finds it, and all that it imports is there."""
     core_works(environment)
     listed = [line.split() for line in environment.run("limpet", "plugin", "list").splitlines()]
-    assert [line[-1] for line in listed if line[:2] == ["backend", name]] == ["ok"]
-    package = f"limpet_backend_{name}"
+    assert [line[-1] for line in listed if line[:2] == [kind, name]] == ["ok"]
+    package = f"limpet_{kind}_{name}"
     assert environment.run("python", PROGRAMS / "imports_all.py", package) == f"{package} is complete\n"
 
 
@@ -96,7 +100,7 @@ WORKS: dict[str, Callable[[Environment], None]] = {
     "limpet-source-files": files_work,
     "limpet-source-command": command_works,
     "limpet-hook-shell": shell_works,
-    **{f"limpet-backend-{name}": partial(backend_works, name) for name in BACKENDS},
+    **{f"limpet-{kind}-{name}": partial(plugin_works, kind, name) for kind, names in PLUGINS.items() for name in names},
 }
 
 
