@@ -45,6 +45,11 @@ need_for_test() {
     need unzip unzip
     need time /usr/bin/time
     need faketime faketime
+    need mariadb-server /usr/sbin/mariadbd mariadb-install-db
+    need mariadb-client mariadb mariadb-dump
+    need mariadb-backup mariadb-backup mbstream
+    need redis-server redis-server
+    need redis-tools redis-cli
     [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 }
 
