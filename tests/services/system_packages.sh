@@ -50,6 +50,10 @@ need_for_test() {
     need mariadb-backup mariadb-backup mbstream
     need redis-server redis-server
     need redis-tools redis-cli
+    need slapd slapd slapcat slapadd
+    need ldap-utils ldapadd ldapmodify ldapsearch
+    need etcd-server etcd
+    need etcd-client etcdctl
     [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
 }
 
