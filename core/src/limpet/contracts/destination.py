@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import ClassVar, Self
 
 from limpet.contracts.options import Options
 from limpet.contracts.process import InputProcess
@@ -27,14 +27,31 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredStatus:
+    """What a snapshot knows of a name besides its content. Enough for a tar header."""
+
+    mode: int
+    """As `st_mode`, the kind included: `stat.S_ISDIR` and the like tell it."""
+    uid: int
+    gid: int
+    mtime_ns: int
+    link_target: bytes | None = None
+    """Of a symlink."""
+    hard_link_id: tuple[int, int] | None = None
+    """Device and inode of a file with more than one name: the same for all its names."""
+
+
+@dataclass(frozen=True, slots=True)
 class StoredFile:
-    """A regular file of the snapshot that a destination wants."""
+    """A file of the snapshot that a destination wants: a regular one, unless the destination `takes_trees`."""
 
     path: str
-    """In the snapshot, absolute."""
+    """In the snapshot, absolute; bytes that are no UTF-8 as `os.fsdecode` gives them."""
     size_bytes: int
     pieces: Callable[[], Iterator[Piece]]
     """The content, verified; may be asked for more than once. Errors of the repository come out of it."""
+    status: StoredStatus | None = None
+    """Given to a destination that `takes_trees`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +62,8 @@ class DestinationRequest:
     """What follows the scheme: `//localhost/shop_copy`."""
     options: Options = field(default_factory=dict)
     reporter: Reporter | None = None
+    own_places: Sequence[str] = ()
+    """Paths that the run itself uses: a local repository, the cache. What is in them is not to be written over."""
 
 
 class Destination(ABC):
@@ -52,6 +71,10 @@ class Destination(ABC):
 
     DestinationError where it does not take what it is given; then it is closed without `finish`.
     """
+
+    takes_trees: ClassVar[bool] = False
+    """Whether it is asked about and fed all names, each folder before what is in it: folders, symlinks and the like
+    as files without content, every file with its `status`. Else regular files alone."""
 
     @classmethod
     @abstractmethod
