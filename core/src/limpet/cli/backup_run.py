@@ -128,6 +128,7 @@ class BackupRun:
             ignore_ctime=request.ignore_ctime or bool(environment_value("IGNORE_CTIME", parse_switch)),
             with_atime=request.with_atime,
             skip_if_unchanged=request.skip_if_unchanged,
+            allow_partial=request.allow_partial,
             dry_run=request.dry_run,
             scan=not request.no_scan,
             read_concurrency=self._settled.read_concurrency,

@@ -64,6 +64,7 @@ def _switch(*names: str, text: str) -> _Decorator:
 @_switch("--ignore-inode", text="ignore inode number and ctime changes when checking for modified files")
 @_switch("--ignore-ctime", text="ignore ctime changes when checking for modified files")
 @_switch("-n", "--dry-run", text="do not upload or write any data, just show what would be done")
+@_switch("--allow-partial", text="leave out a source that fails, and end with exit code 3 (default: no snapshot)")
 @_switch("--no-scan", text="do not run scanner to estimate size of backup")
 @_switch("--skip-if-unchanged", text="skip snapshot creation if identical to parent snapshot")
 @click.argument("arguments", nargs=-1, metavar="[FILE/DIR]...")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import stat as stat_modes
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from limpet import filesystem
@@ -89,7 +89,9 @@ class EntrySaver:
         events: Events,
         options: BackupOptions,
         reporter: Reporter,
+        source_failed: Callable[[SourceError, bytes], None],
     ) -> None:
+        """`source_failed` is told of content that a source gives up, by its path; it raises if that is the end."""
         self.counts = Counts()
         self.progress = Progress("backup")
         self.batches_in_work = 0
@@ -100,6 +102,7 @@ class EntrySaver:
         self._with_atime = options.with_atime
         self._reporter = reporter
         self._batch = _Batch()
+        self._source_failed = source_failed
         self._large: dict[int, EntryInWork] = {}
         self._reader = LargeFileReader(
             saver,
@@ -255,6 +258,10 @@ class EntrySaver:
     def _large_finished(self, file: LargeFile) -> None:
         item = self._large.pop(id(file))
         self.progress.current.pop(os.fsdecode(file.path), None)
+        if isinstance(file.error, SourceError):
+            self._source_failed(file.error, item.path)
+            self._finisher.settle(item.folder, item.slot, None)
+            return
         if file.error is not None:
             self._lost(item, file.error)
             return

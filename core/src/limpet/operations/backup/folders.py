@@ -36,6 +36,8 @@ class FolderInWork:
     """How many entries the parent's tree has; -1 without one."""
     slots: list[Slot] = field(default_factory=list)
     pending: int = 0
+    is_above_targets: bool = False
+    """Such a folder is held until every source has said that its targets are good."""
     started_s: float = field(default_factory=time.monotonic)
 
 
@@ -50,6 +52,8 @@ class FolderFinisher:
         *,
         with_atime: bool,
     ) -> None:
+        self.targets_in_work = 0
+        """Targets in folders above them that are not settled yet."""
         self._comparer = comparer
         self._save_tree = save_tree
         self._finished = finished
@@ -65,6 +69,7 @@ class FolderFinisher:
         current: FolderInWork | None = folder
         while current is not None:
             current.pending -= 1
+            self.targets_in_work -= current.is_above_targets
             if current.pending:
                 return
             current = self._finish(current)

@@ -19,6 +19,7 @@ from typing import BinaryIO, Protocol
 
 from limpet import filesystem
 from limpet.contracts.source import StatLike
+from limpet.errors import SourceError
 from limpet.format.chunker import MAX_SIZE, MIN_SIZE, WINDOW, Chunker
 from limpet.ids import BlobId
 from limpet.operations.backup.reading import SealedChunks, seal_data, seal_window
@@ -115,7 +116,7 @@ class LargeFileReader:
                     self._chunk(file, _Stream(stream))
             else:
                 self._read_real(file)
-        except OSError as error:  # of this file alone; a source that is lost altogether raises SourceError
+        except (OSError, SourceError) as error:  # of this file alone, or of the target that it belongs to
             file.error = error
         self._settle(file)
 

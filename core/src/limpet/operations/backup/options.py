@@ -30,6 +30,8 @@ class BackupOptions:
     ignore_ctime: bool = False
     with_atime: bool = False
     skip_if_unchanged: bool = False
+    allow_partial: bool = False
+    """A source that fails is left out, and counted as an error; else nothing is saved."""
     dry_run: bool = False
     """The repository drops what is saved."""
     scan: bool = True

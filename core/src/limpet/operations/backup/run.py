@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from limpet.contracts.source import Entry, Folder, Source
+from limpet.contracts.source import Entry, Folder, ParentInfo, Source
 from limpet.errors import IntegrityError, LimpetError, SourceError
 from limpet.format.chunker import Chunker
 from limpet.ids import BlobId
@@ -24,9 +24,11 @@ from limpet.operations.backup.large_files import WINDOW_SIZE
 from limpet.operations.backup.options import BackupOptions, BackupResult
 from limpet.operations.backup.record import save_snapshot
 from limpet.operations.backup.spine import Spine, SpineFolder
+from limpet.operations.backup.targets import Targets
 from limpet.progress import ItemEvent, Reporter, SilentReporter
 from limpet.repository.repository import Repository
 from limpet.repository.saver import BlobSaver
+from limpet.repository.snapshots import StoredSnapshot
 
 BATCHES_PER_WORKER = 4
 """How many batches may wait or run for each worker: enough that none ever idles."""
@@ -50,8 +52,6 @@ def backup(
         walk = _Walk(repository, sources, options, reporter, saver)
         tree = walk.run()
         saver.flush()
-        for source in sources:
-            source.finish()
         paths = [path for source in sources for path in source.snapshot_paths]
         result = BackupResult(
             None, tree, walk.entries.counts, saver.counts, walk.errors, started_ns, time.time_ns(), paths
@@ -66,7 +66,17 @@ def backup(
         repository.trees.open_ahead = None
         reporter.end()
     saver.close()
+    if result.snapshot is not None and not options.dry_run:
+        _tell_saved(sources, result.snapshot, reporter)
     return result
+
+
+def _tell_saved(sources: Sequence[Source], snapshot: StoredSnapshot, reporter: Reporter) -> None:
+    for source in sources:
+        try:
+            source.saved(snapshot.id.hex())
+        except SourceError as error:  # The snapshot is good, whatever the source cannot remember of it.
+            reporter.warning(str(error))
 
 
 class _Walk:
@@ -103,8 +113,12 @@ class _Walk:
             events=self._events,
             options=options,
             reporter=reporter,
+            source_failed=self._source_failed,
         )
+        self._targets = Targets(sources, self.entries.failed, allow_partial=options.allow_partial)
         self._expected: dict[bytes, FolderInWork] = {}
+        self._above_targets: list[FolderInWork] = []
+        """Folders above the targets, each before those inside it."""
         self._root_tree: BlobId | None = None
 
     @property
@@ -115,22 +129,23 @@ class _Walk:
     def run(self) -> BlobId:
         """The id of the root tree, with everything handed to the storage."""
         spine = Spine(self._options.time_ns)
-        targets = [(source, target) for source in self._sources for target in source.targets()]
-        if not targets:
-            raise SourceError("unable to save snapshot: snapshot is empty")
-        for source, target in targets:
+        parent = self._options.parent
+        for source, target in self._targets.ask(
+            None if parent is None else ParentInfo(parent.id.hex(), parent.time_ns)
+        ):
             spine.add(source, target)
         self._reporter.begin(self.entries.progress)
         if self._options.scan and self._reporter.wants_totals:
             threading.Thread(target=self._scan, name="limpet-scan", daemon=True).start()
-        parent = self._options.parent
         self._enter(spine.root, None, 0, None if parent is None else parent.snapshot.tree, None)
         self.entries.submit_batch()
-        while self._root_tree is None:
+        while self._finisher.targets_in_work or (self._root_tree is None and not self._above_targets):
             self._handle_one()
         self.entries.close()
+        self._targets.finish()
+        root_tree = self._finish_above_targets()
         self._saver.check()
-        return self._root_tree
+        return root_tree
 
     # -- folders ------------------------------------------------------------------------------------------------
 
@@ -147,31 +162,55 @@ class _Walk:
         if entry is not None and not stat_modes.S_ISDIR(entry.stat.st_mode):
             assert spine.target is not None
             assert parent is not None  # a file has a folder above it, if only a made-up one
+            self._place(spine, parent, slot)
             self.entries.save(EntryInWork(parent, slot, entry, spine.target.open_path, old))
             return
         folder = FolderInWork(spine.path, spine.name, spine.status, parent, slot, old_fields=old, old_tree=old_tree)
         folder.real_path = spine.real_path
         if entry is None:
             self._enter_children(spine, folder)
-        else:
-            self._walk_target(spine, folder)
+            return
+        self._place(spine, parent, slot)
+        self._walk_target(spine, folder)
 
     def _enter_children(self, spine: SpineFolder, folder: FolderInWork) -> None:
+        self._above_targets.append(folder)
+        folder.is_above_targets = True
         old = self._open(folder, len(spine.children))
         for index, child in enumerate(sorted(spine.children.values(), key=lambda child: child.name)):
             fields = old.get(child.name)
             self._enter(child, folder, index, _subtree(fields), fields)
-        self._finisher.release(folder)
+
+    def _place(self, spine: SpineFolder, folder: FolderInWork | None, slot: int) -> None:
+        assert spine.source is not None
+        assert spine.target is not None
+        self._targets.place(spine.source, spine.target, folder, slot)
+        self._finisher.targets_in_work += folder is not None
+
+    def _finish_above_targets(self) -> BlobId:
+        """Make trees of the folders above the targets, now that every source has kept its promise or lost it."""
+        for folder in self._above_targets:
+            folder.is_above_targets = False
+        for folder in reversed(self._above_targets):
+            if folder.parent is not None and self._options.allow_partial and not any(folder.slots):
+                self._finisher.settle(folder.parent, folder.slot, None)  # led only to what is lost
+            else:
+                self._finisher.release(folder)
+        assert self._root_tree is not None
+        return self._root_tree
 
     def _walk_target(self, spine: SpineFolder, folder: FolderInWork) -> None:
         assert spine.target is not None
         assert spine.source is not None
         self._expected[spine.path] = folder
         limit = BATCHES_PER_WORKER * self._saver.worker_count
-        for found in spine.source.folders(spine.target):
-            self._take(found)
-            while self.entries.batches_in_work > limit or self._events.waiting:
-                self._handle_one()
+        try:
+            for found in spine.source.folders(spine.target):
+                self._take(found)
+                while self.entries.batches_in_work > limit or self._events.waiting:
+                    self._handle_one()
+        except SourceError as error:
+            self._targets.lose(error, spine.path)
         self._drop_unread()
 
     def _take(self, found: Folder) -> None:
@@ -240,6 +279,9 @@ class _Walk:
                 metadata_stored_bytes=self._tree_bytes[1] - before[1],
             )
             self._reporter.item(event)
+
+    def _source_failed(self, error: SourceError, path: bytes) -> None:
+        self._targets.lose(error, path)
 
     # -- beside the walk ----------------------------------------------------------------------------------------
 
