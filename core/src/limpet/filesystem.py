@@ -9,9 +9,10 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any, cast
 
 NAME_ENCODING, NAME_ERRORS = "utf-8", "surrogateescape"
 """How `os.fsencode` turns names into bytes on every system that Limpet knows, inlined where it is hot."""
@@ -198,6 +199,16 @@ def may_have_holes(status: os.stat_result) -> bool:
     """Whether fewer blocks are allocated than the size needs: worth asking `next_data`."""
     blocks: int | None = getattr(status, "st_blocks", None)
     return blocks is not None and blocks * 512 < status.st_size
+
+
+def on_device(status: os.stat_result, devices: Mapping[int, int]) -> os.stat_result:
+    """The status with another device's number, where `devices` has one for its own and it may be a hard link."""
+    device = devices.get(status.st_dev)
+    if device is None or status.st_nlink < 2 or stat.S_ISDIR(status.st_mode):
+        return status
+    # As pickle takes it apart: there is no other way to get at all of its fields.
+    (numbers, named) = cast("tuple[Any, Any]", status.__reduce__())[1]
+    return os.stat_result((*numbers[:2], device, *numbers[3:]), named)
 
 
 def is_only_in_cloud(status: object) -> bool:

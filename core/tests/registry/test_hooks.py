@@ -36,6 +36,7 @@ class Recording(Hook):
     def __init__(self, log: list[str], name: str, fails_at: tuple[str, ...] = (), answer: str | None = None) -> None:
         super().__init__({})
         self.log, self.name, self.fails_at, self.answer = log, name, fails_at, answer
+        self.errors: list[str | None] = []
 
     def _told(self, call: str) -> None:
         self.log.append(f"{self.name} {call}")
@@ -47,8 +48,8 @@ class Recording(Hook):
         self._told("started")
 
     @hookimpl
-    def limpet_source_prepare(self, path: str) -> str | None:
-        self._told(f"prepare {path}")
+    def limpet_source_prepare(self, path: str, scheme: str) -> str | None:
+        self._told(f"prepare {path}" if scheme == "path" else f"prepare {scheme} {path}")
         return self.answer
 
     @hookimpl
@@ -65,8 +66,9 @@ class Recording(Hook):
         self._told("progress")
 
     @hookimpl
-    def limpet_source_release(self, path: str) -> None:
+    def limpet_source_release(self, path: str, error: str | None) -> None:
         self._told(f"release {path}")
+        self.errors.append(error)
 
     @hookimpl
     def limpet_run_finished(self, result: RunResult) -> None:
@@ -100,8 +102,8 @@ def test_a_whole_run(caller: HookCaller, log: list[str]) -> None:
     caller.add("a", Recording(log, "a"))
     caller.add("b", Recording(log, "b", answer="/snap"))
     caller.started()
-    with caller.prepared(["/x", "/y"]) as paths:
-        assert paths == ["/snap", "/snap"]
+    with caller.prepared({"path": ["/x", "/y"]}) as read_from:
+        assert read_from == {"path": {"/x": "/snap", "/y": "/snap"}}
         draft = SnapshotDraft("host", ["/x"])
         caller.snapshot_saving(draft)
     caller.ended(RunResult(0))
@@ -132,8 +134,8 @@ def test_failure_only_warns(caller: HookCaller, reporter: Listening, log: list[s
     """Where the user said so, the backup goes on, and the warning is seen."""
     caller.add("a", Recording(log, "a", ("started", "prepare", "release", "finished")), only_warns=True)
     caller.started()
-    with caller.prepared(["/x"]) as paths:
-        assert paths == ["/x"]
+    with caller.prepared({"path": ["/x"]}) as read_from:
+        assert read_from == {}
     caller.ended(RunResult(0))
     assert len(reporter.warnings) == 4
     assert all(text.startswith("hook a failed at ") for text in reporter.warnings)
@@ -143,7 +145,7 @@ def test_every_hook_releases_whatever_another_does(caller: HookCaller, log: list
     """One hook that fails to clean up must not keep the next one's snapshot of a volume alive."""
     caller.add("a", Recording(log, "a", ("release",)))
     caller.add("b", Recording(log, "b", ("release",)))
-    with pytest.raises(HookError, match="release: out of luck"), caller.prepared(["/x", "/y"]):
+    with pytest.raises(HookError, match="release: out of luck"), caller.prepared({"path": ["/x", "/y"]}):
         pass
     assert sorted(line for line in log if "release" in line) == [
         "a release /x",
@@ -156,7 +158,7 @@ def test_every_hook_releases_whatever_another_does(caller: HookCaller, log: list
 def test_release_after_a_failed_backup(caller: HookCaller, reporter: Listening, log: list[str]) -> None:
     """The backup's own error is the one to tell; that the clean-up failed too has to be seen all the same."""
     caller.add("a", Recording(log, "a", ("release",)))
-    with pytest.raises(KeyboardInterrupt), caller.prepared(["/x"]):
+    with pytest.raises(KeyboardInterrupt), caller.prepared({"path": ["/x"]}):
         raise KeyboardInterrupt
     assert log[-1] == "a release /x"
     assert reporter.warnings == ["hook a failed at source release: out of luck"]
@@ -166,7 +168,7 @@ def test_release_after_a_failed_prepare(caller: HookCaller, log: list[str]) -> N
     """What was prepared before the failure, and what was half prepared in it, is released."""
     caller.add("a", Recording(log, "a"))
     caller.add("b", Recording(log, "b", ("prepare",)))
-    with pytest.raises(HookError, match="hook b failed at source prepare"), caller.prepared(["/x", "/y"]):
+    with pytest.raises(HookError, match="hook b failed at source prepare"), caller.prepared({"path": ["/x", "/y"]}):
         pytest.fail("the body must not run")
     assert "a release /x" in log
     assert "b release /x" in log
@@ -179,10 +181,54 @@ def test_hooks_that_disagree(caller: HookCaller, log: list[str]) -> None:
     caller.add("b", Recording(log, "b", answer="/two"))
     with (
         pytest.raises(HookError, match="disagree about what to read instead of /x: /one, /two"),
-        caller.prepared(["/x"]),
+        caller.prepared({"path": ["/x"]}),
     ):
         pass
     assert "a release /x" in log
+
+
+def test_release_tells_what_went_wrong(caller: HookCaller, log: list[str]) -> None:
+    """A hook that keeps what it made only after a good run has to know; the snapshot is saved or not by then."""
+    told = Recording(log, "a")
+    caller.add("a", told)
+    with caller.prepared({"path": ["/x"]}):
+        pass
+    with pytest.raises(HookError), caller.prepared({"path": ["/x"]}):
+        raise HookError("the disk\nis gone")
+    with pytest.raises(KeyboardInterrupt), caller.prepared({"path": ["/x"]}):
+        raise KeyboardInterrupt
+    assert told.errors == [None, "the disk is gone", "interrupted"]
+
+
+def test_sources_of_every_kind_are_told_without_secrets(caller: HookCaller, log: list[str]) -> None:
+    """A device can be frozen as a folder can; a password in an address would end in every hook's log."""
+    caller.add("a", Recording(log, "a", answer="/dev/snap"))
+    arguments = {"device": ["///dev/vg/home"], "postgres": ["//app:s3cret@host/shop"]}
+    with caller.prepared(arguments) as read_from:
+        assert log == ["a prepare device ///dev/vg/home", "a prepare postgres //app:***@host/shop"]
+    assert read_from["device"] == {"///dev/vg/home": "/dev/snap"}
+    assert set(read_from["postgres"]) == {"//app:s3cret@host/shop"}
+    assert "s3cret" not in str(log)
+
+
+@pytest.mark.parametrize("answer", ["relative", 17, b"/bytes", ["/list"]])
+def test_an_answer_that_is_no_path(caller: HookCaller, log: list[str], answer: Any) -> None:
+    """Nonsense out of one hook is laid at its door, and the others clean up."""
+    caller.add("a", Recording(log, "a", answer=answer))
+    with (
+        pytest.raises(HookError, match=r"hook a failed at source prepare: .* which is no absolute path"),
+        caller.prepared({"path": ["/x"]}),
+    ):
+        pytest.fail("the body must not run")
+    assert "a release /x" in log
+
+
+def test_hooks_can_tell_the_user(caller: HookCaller, reporter: Listening, log: list[str]) -> None:
+    """A hook has no other way to say what it could not do."""
+    hook = Recording(log, "a")
+    caller.add("a", hook)
+    hook.reporter.warning("half done")
+    assert reporter.warnings == ["half done"]
 
 
 @pytest.mark.parametrize(("exit_code", "word"), [(0, "finished"), (3, "finished"), (1, "failed"), (130, "failed")])
@@ -296,8 +342,8 @@ def test_no_hooks_do_nothing() -> None:
     none: RunHooks = NoHooks()
     reporter = SilentReporter()
     none.started()
-    with none.prepared(["/x"]) as paths:
-        assert paths == ["/x"]
+    with none.prepared({"path": ["/x"]}) as read_from:
+        assert read_from == {}
     assert none.excludes is None
     assert none.watching(reporter) is reporter
     none.ended(RunResult(1))

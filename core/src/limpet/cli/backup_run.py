@@ -18,8 +18,11 @@ from limpet.cli.environment import environment, environment_value, parse_switch
 from limpet.cli.protection import protection_from
 from limpet.cli.session import Session
 from limpet.contracts.source import Source, SourceRequest
+from limpet.errors import HookError
 from limpet.ids import short
 from limpet.operations.backup import BackupOptions, BackupResult, backup
+from limpet.operations.frozen import warn_of_mounts_inside
+from limpet.operations.hooks import ReadFrom
 from limpet.registry.location import PATH
 from limpet.repository.repository import Repository
 from limpet.repository.snapshots import GroupBy, SnapshotFilter, StoredSnapshot, find_parent
@@ -44,8 +47,9 @@ class BackupRun:
             if request.dry_run:
                 repository.backend = DryRunBackend(repository.backend)
             stack.enter_context(repository.lock(retry_lock_s=session.retry_lock_s, no_lock=request.dry_run))
-            grouped = self._grouped(stack)
-            sources = self._open_sources(grouped, repository, stack)
+            grouped = self._grouped()
+            read_from = self._prepared(grouped, stack)
+            sources = self._open_sources(grouped, read_from, repository, stack)
             parent = self._parent(repository, sources)
             self._tell_start(grouped, sources)
             options = self._options(parent)
@@ -54,20 +58,39 @@ class BackupRun:
         print_result(session, result, options)
         return result
 
-    def _grouped(self, stack: ExitStack) -> dict[str, list[str]]:
-        """The arguments of each source, by scheme; paths as the hooks want them to be read."""
+    def _grouped(self) -> dict[str, list[str]]:
+        """The arguments of each source, by scheme."""
         if self._request.stream_scheme is not None:
             return {self._request.stream_scheme: list(self._request.arguments)}
         grouped: dict[str, list[str]] = {}
         for target in self._settled.targets:
             argument = registry.source_argument(target)
             grouped.setdefault(argument.scheme, []).append(argument.rest)
-        if PATH in grouped:
-            grouped[PATH] = list(stack.enter_context(self._hooks.prepared(grouped[PATH])))
         return grouped
 
+    def _prepared(self, grouped: Mapping[str, Sequence[str]], stack: ExitStack) -> ReadFrom:
+        """Where the hooks want arguments to be read instead, until the stack is closed; a stream is told by its name.
+
+        HookError where a source cannot do so: what it read would not be what the hook made for it.
+        """
+        scheme = self._request.stream_scheme
+        told = grouped if scheme is None else {scheme: [self._request.stdin_filename]}
+        read_from = stack.enter_context(self._hooks.prepared(told))
+        for scheme, places in read_from.items():
+            if not registry.source(scheme).reads_frozen:
+                argument, place = next(iter(places.items()))
+                shown = registry.redact(f"{scheme}:{argument}")
+                raise HookError(f"a hook wants {place} to be read instead of {shown}, but such a source cannot do that")
+        if not self._request.one_file_system:
+            warn_of_mounts_inside(read_from.get(PATH, {}), grouped.get(PATH, ()), self._reporter)
+        return read_from
+
     def _open_sources(
-        self, grouped: Mapping[str, Sequence[str]], repository: Repository, stack: ExitStack
+        self,
+        grouped: Mapping[str, Sequence[str]],
+        read_from: ReadFrom,
+        repository: Repository,
+        stack: ExitStack,
     ) -> list[Source]:
         session = self._session
         selection = self._request.selection(self._hooks, repository.settings.cache_folder)
@@ -76,7 +99,14 @@ class BackupRun:
             options = registry.source_options(scheme, session.options.extended())
             if "filename" in options:
                 options["filename"] = self._request.stdin_filename
-            request = SourceRequest(tuple(arguments), options, selection, session.reporter, self._settled.time_ns)
+            request = SourceRequest(
+                tuple(arguments),
+                options,
+                selection,
+                session.reporter,
+                self._settled.time_ns,
+                read_from.get(scheme, {}),
+            )
             source = registry.source(scheme).open(request)
             stack.callback(source.close)
             sources.append(source)

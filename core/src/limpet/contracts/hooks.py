@@ -15,7 +15,7 @@ import pluggy
 
 from limpet.contracts.options import Option, Options
 from limpet.contracts.source import StatLike
-from limpet.progress import Progress
+from limpet.progress import Progress, Reporter, SilentReporter
 
 HOOK_CONTRACT = 1
 PROJECT = "limpet"
@@ -36,6 +36,8 @@ class Hook:
 
     contract_version: ClassVar[int] = HOOK_CONTRACT
     options: ClassVar[Sequence[Option]] = ()
+    reporter: Reporter = SilentReporter()
+    """What the user is told through; the run puts its own here before the first call."""
 
     def __init__(self, options: Options) -> None:
         self.settings = options
@@ -82,8 +84,15 @@ class HookSpecs:
         """A command is about to do its work. Raising here stops it before anything was done."""
 
     @hookspec
-    def limpet_source_prepare(self, run: RunInfo, path: str) -> str | None:
-        """A path is about to be read. Return another path to read instead (a snapshot of its file system)."""
+    def limpet_source_prepare(self, run: RunInfo, path: str, scheme: str) -> str | None:
+        """Something is about to be read: told for each argument of a backup, all of them before the first is read.
+
+        A file or folder has the scheme `path`, and its path as it was given; anything else has its source's scheme,
+        and what followed it, without secrets (`device`, `///dev/vg0/home`). A stream has its name in the snapshot.
+
+        Return where to read it instead, an absolute path: a folder in a snapshot of its file system, the device of
+        a snapshot. The backup still shows it where it was asked for. None leaves it as it is.
+        """
 
     @hookspec
     def limpet_path_excluded(self, path: bytes, stat: StatLike) -> bool | None:
@@ -98,8 +107,11 @@ class HookSpecs:
         """Every few seconds while an operation runs."""
 
     @hookspec
-    def limpet_source_release(self, run: RunInfo, path: str) -> None:
-        """The path was read, or will not be. Called for every `limpet_source_prepare`, whatever happened."""
+    def limpet_source_release(self, run: RunInfo, path: str, scheme: str, error: str | None) -> None:
+        """It was read, or will not be. Called for every `limpet_source_prepare`, the last one first, whatever happened.
+
+        `error` is what went wrong in the run so far, in one line; None if the snapshot was saved.
+        """
 
     @hookspec
     def limpet_run_finished(self, run: RunInfo, result: RunResult) -> None:

@@ -188,6 +188,8 @@ class Source(ABC):
     options: ClassVar[Sequence[Option]] = ()
     has_parent: ClassVar[bool] = True
     """Whether a parent snapshot makes sense; False for pure streams."""
+    reads_frozen: ClassVar[bool] = False
+    """Whether it honours `SourceRequest.read_from`; where it does not, a hook that offers a frozen copy is in error."""
     destination: ClassVar[type[Destination] | None] = None
     """The way back, where there is one: what `limpet restore --into SCHEME:...` feeds."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,6 +10,12 @@ if TYPE_CHECKING:  # A run without hooks does not load pluggy.
     from limpet.contracts.hooks import RunResult, SnapshotDraft
     from limpet.contracts.source import StatLike
     from limpet.progress import Reporter
+
+
+Arguments = Mapping[str, Sequence[str]]
+"""What is backed up: by the source's scheme, what follows the scheme in each of its arguments."""
+ReadFrom = Mapping[str, Mapping[str, str]]
+"""By scheme, the arguments that are read at another place, and that place: `SourceRequest.read_from` of each source."""
 
 
 class RunHooks(Protocol):
@@ -21,8 +27,8 @@ class RunHooks(Protocol):
     def started(self) -> None:
         """The run is about to do its work."""
 
-    def prepared(self, paths: Sequence[str]) -> AbstractContextManager[Sequence[str]]:
-        """Inside it, the paths to read instead of `paths`, in their order; released whatever happens."""
+    def prepared(self, arguments: Arguments) -> AbstractContextManager[ReadFrom]:
+        """Inside it, where hooks want arguments to be read instead; each argument is released, whatever happens."""
 
     @property
     def excludes(self) -> Callable[[bytes, StatLike], bool] | None:
@@ -48,8 +54,8 @@ class NoHooks:
         return
 
     @contextmanager
-    def prepared(self, paths: Sequence[str]) -> Iterator[Sequence[str]]:
-        yield paths
+    def prepared(self, arguments: Arguments) -> Iterator[ReadFrom]:
+        yield {}
 
     @property
     def excludes(self) -> Callable[[bytes, StatLike], bool] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -14,11 +15,13 @@ import pluggy
 from limpet.contracts.hooks import ON_ERROR, PROJECT, Hook, HookSpecs, RunInfo, RunResult, SnapshotDraft
 from limpet.contracts.source import StatLike
 from limpet.errors import HookError, PluginError, UsageError
+from limpet.operations.hooks import Arguments, ReadFrom
 from limpet.progress import Progress, Reporter, SilentReporter
 from limpet.registry.hook_progress import WatchedReporter
 from limpet.registry.kinds import PluginKind
 from limpet.registry.listing import declared_options
 from limpet.registry.loading import aliases, load
+from limpet.registry.location import PATH, redact
 from limpet.registry.option_values import option_values
 
 _WORDS = ("fail", "warn")
@@ -64,6 +67,7 @@ class HookCaller:
 
     def add(self, name: str, hook: Hook, *, only_warns: bool = False) -> None:
         """Have `hook` take part under its name; PluginError if it implements what is no hook."""
+        hook.reporter = self._reporter
         guarded = SimpleNamespace()
         for attribute in dir(hook):
             method = getattr(hook, attribute)
@@ -86,22 +90,26 @@ class HookCaller:
         self._call("limpet_run_started", run=self.run)
 
     @contextmanager
-    def prepared(self, paths: Sequence[str]) -> Iterator[Sequence[str]]:
-        """Inside it, the paths to read instead of `paths`. Every path is released, also if preparing it failed."""
-        begun: list[str] = []
+    def prepared(self, arguments: Arguments) -> Iterator[ReadFrom]:
+        """Inside it, where hooks want arguments to be read instead. Each is released, also if preparing it failed."""
+        begun: list[tuple[str, str]] = []
         try:
-            read_from = []
-            for path in paths:
-                begun.append(path)
-                read_from.append(self._prepare(path))
+            read_from: dict[str, dict[str, str]] = {}
+            for scheme, rests in arguments.items() if self.names else ():
+                for rest in rests:
+                    shown = rest if scheme == PATH else redact(rest)
+                    begun.append((scheme, shown))
+                    place = self._prepare(scheme, shown)
+                    if place is not None:
+                        read_from.setdefault(scheme, {})[rest] = place
             yield read_from
-        except BaseException:
-            self._release(begun)
+        except BaseException as error:
+            self._release(begun, _error_text(error))
             # The first error is the one to tell; a failed clean-up still has to be seen.
-            for error in self._take_held_back():
-                self._reporter.warning(str(error))
+            for failure in self._take_held_back():
+                self._reporter.warning(_error_text(failure))
             raise
-        self._release(begun)
+        self._release(begun, None)
         self._raise_held_back()
 
     @property
@@ -130,16 +138,16 @@ class HookCaller:
         self._call(name, run=self.run, result=result)
         self._raise_held_back()
 
-    def _prepare(self, path: str) -> str:
-        answers = self._call("limpet_source_prepare", run=self.run, path=path) if self.names else []
+    def _prepare(self, scheme: str, shown: str) -> str | None:
+        answers = self._call("limpet_source_prepare", run=self.run, path=shown, scheme=scheme)
         different = sorted(set(answers))
         if len(different) > 1:
-            raise HookError(f"hooks disagree about what to read instead of {path}: {', '.join(different)}")
-        return different[0] if different else path
+            raise HookError(f"hooks disagree about what to read instead of {shown}: {', '.join(different)}")
+        return different[0] if different else None
 
-    def _release(self, paths: Sequence[str]) -> None:
-        for path in reversed(paths) if self.names else ():
-            self._call("limpet_source_release", run=self.run, path=path)
+    def _release(self, begun: Sequence[tuple[str, str]], error: str | None) -> None:
+        for scheme, shown in reversed(begun):
+            self._call("limpet_source_release", run=self.run, path=shown, scheme=scheme, error=error)
 
     def _progress(self, progress: Progress) -> None:
         try:
@@ -163,7 +171,7 @@ class HookCaller:
         @functools.wraps(method)  # pluggy reads the signature and the marks through it
         def guarded(*arguments: object) -> Any:
             try:
-                return method(*arguments)
+                return _sensible(call, method(*arguments))
             except Exception as error:
                 failure = HookError(f"hook {name} failed at {_words(call)}: {_reason(error)}")
                 if only_warns:
@@ -188,9 +196,20 @@ class HookCaller:
             raise errors[0]
 
 
+def _sensible(call: str, answer: object) -> object:
+    """The answer of one hook; ValueError where nobody could do anything with it."""
+    if call != "limpet_source_prepare" or answer is None or (isinstance(answer, str) and os.path.isabs(answer)):
+        return answer
+    raise ValueError(f"it wants {answer!r} to be read, which is no absolute path")
+
+
+def _error_text(error: BaseException) -> str:
+    return "interrupted" if isinstance(error, KeyboardInterrupt) else " ".join(_reason(error).split())
+
+
 def _words(call: str) -> str:
     return call.removeprefix("limpet_").replace("_", " ")
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__

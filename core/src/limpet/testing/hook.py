@@ -68,7 +68,7 @@ class HookConformance:
         """A hook that stumbles over an ordinary run makes every backup fail."""
         call = manager.hook
         call.limpet_run_started(run=run_info)
-        for answer in call.limpet_source_prepare(run=run_info, path=str(tmp_path)):
+        for answer in call.limpet_source_prepare(run=run_info, path=str(tmp_path), scheme="path"):
             assert os.path.isabs(answer), f"not an absolute path to read instead: {answer!r}"
         made = MadeStat(stat.S_IFREG | 0o644, 0)
         for answer in call.limpet_path_excluded(path=os.fsencode(tmp_path / "x"), stat=made):
@@ -78,7 +78,7 @@ class HookConformance:
         call.limpet_snapshot_saving(run=run_info, draft=draft)
         assert all(isinstance(tag, str) for tag in draft.tags)
         assert isinstance(draft.description, str)
-        call.limpet_source_release(run=run_info, path=str(tmp_path))
+        call.limpet_source_release(run=run_info, path=str(tmp_path), scheme="path", error=None)
         call.limpet_run_finished(run=run_info, result=RunResult(0, None, {"files_new": 1, "data_added": 2.5}))
 
     def test_a_failed_run(self, manager: pluggy.PluginManager, run_info: RunInfo) -> None:
@@ -95,8 +95,16 @@ class HookConformance:
         self, manager: pluggy.PluginManager, run_info: RunInfo, tmp_path: Path
     ) -> None:
         """Release is called also where preparing failed half-way, in this hook or in another."""
-        manager.hook.limpet_source_release(run=run_info, path=str(tmp_path / "never prepared"))
-        manager.hook.limpet_source_release(run=run_info, path=str(tmp_path / "never prepared"))
+        for error in ("no space left on device", None):
+            path = str(tmp_path / "never prepared")
+            manager.hook.limpet_source_release(run=run_info, path=path, scheme="path", error=error)
+
+    def test_what_is_no_path_passes_by(self, manager: pluggy.PluginManager, run_info: RunInfo) -> None:
+        """Hooks are told of databases and devices too: one that takes any name for a path would make them fail."""
+        for scheme, path in (("postgres", "//app@localhost/shop"), ("stdin", "stdin")):
+            for answer in manager.hook.limpet_source_prepare(run=run_info, path=path, scheme=scheme):
+                assert os.path.isabs(answer), f"not an absolute path to read instead: {answer!r}"
+            manager.hook.limpet_source_release(run=run_info, path=path, scheme=scheme, error=None)
 
     def test_standard_output_is_left_alone(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 from threading import Lock
 from typing import BinaryIO, ClassVar, Self
@@ -14,6 +14,7 @@ from limpet.errors import SourceError, UsageError
 from limpet.patterns import NameMatcher
 from limpet.progress import Reporter, SilentReporter
 
+from limpet_source_files.frozen import FrozenCopies
 from limpet_source_files.selection import Selector, StatusCheck
 from limpet_source_files.targets import Location, Place, WorkingFolder, clean, components, find, leaves, plan
 from limpet_source_files.walk import Walker
@@ -31,6 +32,7 @@ class FilesSource(Source):
     """
 
     contract_version: ClassVar[int] = 1
+    reads_frozen: ClassVar[bool] = True
 
     def __init__(self, request: SourceRequest) -> None:
         self._reporter: Reporter = request.reporter or SilentReporter()
@@ -38,7 +40,8 @@ class FilesSource(Source):
         self._error_count = 0
         Selector(request.selection, {})  # a bad pattern is found before anything is read
         self._working_folder = WorkingFolder.current()
-        self._arguments = self._existing(request.targets)
+        self._copies = FrozenCopies(request.targets, request.read_from, self._working_folder)
+        self._arguments = self._existing(request.targets, request.read_from)
         self._root: Place | None = None
         self._locations: dict[bytes, Location] = {}
         self._targets: list[Target] = []
@@ -73,7 +76,7 @@ class FilesSource(Source):
         """The target's folder and all below it; nothing, told to the reporter, if it cannot be read."""
         if not S_ISDIR(target.entry.stat.st_mode):
             return iter(())
-        walker = Walker(self._selector(), self._failed, self._reporter.warning)
+        walker = Walker(self._selector(), self._failed, self._reporter.warning, self._copies.devices)
         found = walker.folders(target.path, self._locations[target.path], target.entry.stat)
         if target.path != b"/":
             return found
@@ -81,27 +84,23 @@ class FilesSource(Source):
 
     def folder_stat(self, path: bytes) -> StatLike | None:
         """Status of the real folder above a target; through a symlink, as restic does."""
-        real = self.folder_path(path)
-        if real is None:
+        location = self._above_targets(path)
+        if location is None:
             return None
         try:
-            return os.stat(real)
+            return os.stat(location.real)
         except OSError as error:
-            self._failed(error, real)
+            self._failed(error, location.shown)
             return None
 
     def folder_path(self, path: bytes) -> bytes | None:
         """Real path of the folder that lends a folder above targets its metadata."""
-        self.targets()
-        assert self._root is not None
-        place = find(self._root, path)
-        if place is None or place.folder is None:
-            return None
-        return self._working_folder.locate(place.folder).real
+        location = self._above_targets(path)
+        return None if location is None else location.real
 
     def scan(self) -> tuple[int, int]:
         """Regular files and bytes that are selected; stops early when the source is closed."""
-        walker = Walker(self._selector(), self._scan_failed, _ignore)
+        walker = Walker(self._selector(), self._scan_failed, _ignore, {})
         files = size_bytes = 0
         for target in self.targets():
             status = target.entry.stat
@@ -116,12 +115,23 @@ class FilesSource(Source):
         """Stop a scan that still runs; nothing else is held between calls."""
         self._closed = True
 
-    def _existing(self, targets: Sequence[str]) -> list[bytes]:
+    def _above_targets(self, path: bytes) -> Location | None:
+        self.targets()
+        assert self._root is not None
+        place = find(self._root, path)
+        return None if place is None or place.folder is None else self._locate(place.folder)
+
+    def _locate(self, target: bytes) -> Location:
+        """Where a clean target is opened, in a frozen copy where there is one, and where people find it."""
+        return self._copies.locate(self._working_folder.locate(target))
+
+    def _existing(self, targets: Sequence[str], frozen: Container[str]) -> list[bytes]:
         """The arguments that exist. SourceError if none does."""
         existing = []
         for text in targets:
             try:
-                filesystem.lstat(os.fsencode(text))
+                # Not its clean form: the kernel follows symlinks before it goes up by `..`.
+                filesystem.lstat(self._locate(clean(os.fsencode(text))).real if text in frozen else os.fsencode(text))
             except (FileNotFoundError, ValueError):
                 self._skipped(text, "does not exist")
             except OSError as error:
@@ -135,22 +145,22 @@ class FilesSource(Source):
     def _plan(self) -> tuple[Place, list[Target]]:
         distinct = {clean(argument) for argument in self._arguments}
         if len(distinct) == 1 and not components(*distinct):
-            location = self._working_folder.locate(*distinct)
+            location = self._locate(*distinct)
             self._locations[b"/"] = location
             status = os.stat(location.real)
             entry = Entry(b"", status, subfolder_path=location.real)
             return Place(), [Target(b"/", entry, location.real)]
-        root = plan(self._arguments)
+        root = plan(self._arguments, lambda target: self._locate(target).real)
         chooser = _Chooser(self._selector())
         targets = []
         for path, place in leaves(root):
             assert place.target is not None
-            location = self._working_folder.locate(place.target)
+            location = self._locate(place.target)
             try:
                 status = filesystem.lstat(location.real)
                 if not place.is_explicit and chooser.leaves_out(location, status):
                     continue
-                targets.append(_target(path, location, status))
+                targets.append(_target(path, location, filesystem.on_device(status, self._copies.devices)))
             except OSError as error:
                 self._failed(error, location.shown)
                 continue
@@ -163,7 +173,7 @@ class FilesSource(Source):
         devices = {}
         if self._selection.one_file_system:
             for argument in self._arguments:
-                location = self._working_folder.locate(clean(argument))
+                location = self._locate(clean(argument))
                 devices[location.shown] = filesystem.lstat(location.real).st_dev
         return Selector(self._selection, devices)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -69,18 +69,22 @@ class Place:
     """Asked for by name: excludes do not apply to the target itself."""
 
 
-def plan(targets: Sequence[bytes]) -> Place:
+Opened = Callable[[bytes], bytes]
+"""Where a target is opened: it may be read from a frozen copy."""
+
+
+def plan(targets: Sequence[bytes], opened: Opened) -> Place:
     """The snapshot's root for the arguments. SourceError if a folder that must be split cannot be read.
 
     A target without a name, such as `/`, `.` or `..`, is replaced by its entries.
     """
     root = Place()
     seen: set[bytes] = set()
-    for target, is_explicit in _named(targets):
+    for target, is_explicit in _named(targets, opened):
         if target not in seen:
             seen.add(target)
             _add(root, target, is_explicit)
-    _split(root)
+    _split(root, opened)
     return root
 
 
@@ -113,23 +117,28 @@ def components(target: bytes) -> list[bytes]:
     return [name for name in clean(b"/" + target).split(b"/") if name]
 
 
+def is_within(path: bytes, folder: bytes) -> bool:
+    """Whether a clean absolute path is the folder or in it."""
+    return folder in {path, b"/"} or path.startswith(folder + b"/")
+
+
 def join(folder: bytes, name: bytes) -> bytes:
     """The path of a name in an absolute folder."""
     return folder + name if folder == b"/" else folder + b"/" + name
 
 
-def _named(targets: Sequence[bytes]) -> Iterator[tuple[bytes, bool]]:
+def _named(targets: Sequence[bytes], opened: Opened) -> Iterator[tuple[bytes, bool]]:
     for target in map(clean, targets):
         if components(target):
             yield target, True
         else:
-            for name in _names(target):
+            for name in _names(target, opened):
                 yield clean(posixpath.join(target, name)), False
 
 
-def _names(folder: bytes) -> list[bytes]:
+def _names(folder: bytes, opened: Opened) -> list[bytes]:
     try:
-        fd = filesystem.open_folder(folder)
+        fd = filesystem.open_folder(opened(folder))
         try:
             return sorted(map(os.fsencode, os.listdir(fd)))
         finally:
@@ -161,13 +170,13 @@ def _origin(target: bytes) -> bytes:
     return b"/".join(leading) or b"."
 
 
-def _split(root: Place) -> None:
+def _split(root: Place, opened: Opened) -> None:
     """Replace every target that has others inside by its entries."""
     waiting = [root]
     while waiting:
         place = waiting.pop()
         if place.target is not None and place.places:
-            for name in _names(place.target):
+            for name in _names(place.target, opened):
                 inner = place.places.setdefault(name, Place())
                 if inner.target is None:
                     inner.target = posixpath.join(place.target, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from operator import attrgetter
 
 from limpet import filesystem
@@ -22,7 +22,9 @@ _TYPE, _FOLDER, _REGULAR = 0o170000, 0o040000, 0o100000
 class Walker:
     """Walks once, with one selection. What cannot be read is told to `failed`, with its path, and left out."""
 
-    def __init__(self, selector: Selector, failed: Failed, warn: Warn) -> None:
+    def __init__(self, selector: Selector, failed: Failed, warn: Warn, devices: Mapping[int, int]) -> None:
+        """`devices` are the numbers to show for those of frozen copies."""
+        self._devices = devices
         self._selector = selector
         self._failed = failed
         self._warn = warn
@@ -38,6 +40,8 @@ class Walker:
             found = self.read(location, status)
             if found is None:
                 continue
+            if self._devices:
+                found = [(name, filesystem.on_device(entry_status, self._devices)) for name, entry_status in found]
             entries = [Entry(name, entry_status) for name, entry_status in found]
             entries.sort(key=_by_name)
             inner = [entry for entry in entries if entry.stat.st_mode & _TYPE == _FOLDER]
