@@ -71,15 +71,24 @@ class DumpSource(Source):
 
     has_parent: ClassVar[bool] = False
 
-    def __init__(self, request: SourceRequest, dumps: Sequence[Dump]) -> None:
+    def __init__(self, request: SourceRequest, dumps: Sequence[Dump] = ()) -> None:
         """UsageError where two dumps write one file. What the commands say is told to the request's reporter."""
+        self._tell = None if request.reporter is None else request.reporter.warning
+        self._time_ns = request.time_ns
+        self._dumps: Sequence[Dump] = ()
+        self.set_dumps(dumps)
+
+    def set_dumps(self, dumps: Sequence[Dump]) -> None:
+        """Make these the commands; UsageError as above.
+
+        For a source that asks its server what there is to dump: in its `targets`, which may fail with the source alone.
+        """
         paths = [dump.path for dump in dumps]
         if len(set(paths)) < len(paths):
             raise UsageError(f"two commands write the same file of the snapshot: {', '.join(paths)}")
         self._dumps = dumps
-        self._time_ns = request.time_ns
         for dump in dumps:
-            dump.tell = dump.tell or (None if request.reporter is None else request.reporter.warning)
+            dump.tell = dump.tell or self._tell
 
     @property
     def snapshot_paths(self) -> Sequence[str]:

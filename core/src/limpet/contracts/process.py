@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,7 @@ GRACE_S = 1.0
 """How long a command may take to end after SIGTERM; an interrupted backup should be gone in two seconds."""
 LAST_WORDS_S = 1.0
 _SHELL_NOT_FOUND = 127
+_ERROR = re.compile(r"\b(?:error|fatal)\b", re.IGNORECASE)
 
 Tell = Callable[[str], None]
 """Takes a line that a child says on its standard error."""
@@ -40,7 +42,7 @@ class ChildProcess:
     ) -> None:
         self.name = argv[0]
         self.last_words = ""
-        """The last line that it said on its standard error."""
+        """The last line on its standard error that speaks of an error; the last line at all where none does."""
         self._process = subprocess.Popen(
             argv,
             stdin=stdin,
@@ -102,7 +104,8 @@ class ChildProcess:
 
     def _say(self, line: bytes, tell: Tell) -> None:
         text = line.decode(errors="replace")
-        self.last_words = text.strip() or self.last_words
+        if text.strip() and (_ERROR.search(text) or not _ERROR.search(self.last_words)):
+            self.last_words = text.strip()  # Many a tool goes on after its error with hints, and the statement at hand.
         tell(f"subprocess {self.name}: {text}")
 
 
