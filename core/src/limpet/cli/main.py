@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import click
 
-from limpet.cli.exits import EXIT_BROKEN_PIPE, EXIT_FAILED, EXIT_INTERRUPTED, CommandExit
+from limpet.cli.exits import EXIT_BROKEN_PIPE, EXIT_FAILED, EXIT_INCOMPLETE, EXIT_INTERRUPTED, CommandExit
 from limpet.cli.group import CommandHelp, RootGroup, asks_for_json, prepare, unknown_flag
 from limpet.cli.json_output import encode_json
 from limpet.cli.screen import outlive_terminal
@@ -80,8 +80,11 @@ def _run_with_hooks(session: Session, arguments: list[str]) -> int:
         try:
             code, message = _explain(error)
             session.end_hooks(code, message.removeprefix("Fatal: "))
-        except HookError as failure:  # the run's own error is the one to end with
-            session.reporter.warning(str(failure))
+        except HookError as failure:
+            if code == EXIT_INCOMPLETE:
+                session.reporter.warning(message)
+                raise
+            session.reporter.warning(str(failure))  # the run's own error is the one to end with
         raise
     session.end_hooks(exit_code)
     return exit_code

@@ -74,6 +74,14 @@ class _Running:
             return 0
         return self.rate.remaining_s(max(0, self.progress.bytes_total - self.progress.bytes_done))
 
+    def _log_note(self, text: str, verbosity: int) -> None:
+        if verbosity <= max(1, self.verbosity):
+            self.terminal.log.add(text)
+
+    def _log_error(self, error: Exception, item: str) -> None:
+        words = f"ignoring error for {item}" if self.progress.operation == "restore" else "error"
+        self.terminal.log.add(f"{words}: {error}", is_warning=True)
+
     def _show(self, progress: Progress) -> _Stoppable | None:
         raise NotImplementedError
 
@@ -100,15 +108,19 @@ class TextReporter(_Running):
 
     def note(self, text: str, *, verbosity: int = 1) -> None:
         """One line on standard output, unless --quiet or not verbose enough."""
+        self._log_note(text, verbosity)
         if self.verbosity >= max(1, verbosity):
             self.terminal.print(text)
 
     def warning(self, text: str) -> None:
         """One line on standard error."""
+        self.terminal.log.add(text, is_warning=True)
         self.terminal.error(text)
 
     def error(self, error: Exception, *, during: str, item: str) -> None:
         """One line on standard error, in the words restic has for the operation."""
+        if during != "scan":
+            self._log_error(error, item)
         if self.progress.operation == "restore":
             self.terminal.error(f"ignoring error for {item}: {error}")
         elif during != "scan" or self.verbosity >= VERBOSE:
@@ -155,13 +167,17 @@ class JsonReporter(_Running):
 
     def note(self, text: str, *, verbosity: int = 1) -> None:
         """Nothing: notes are for people."""
+        self._log_note(text, verbosity)
 
     def warning(self, text: str) -> None:
         """The line as it is, on standard error: restic has no document for it."""
+        self.terminal.log.add(text, is_warning=True)
         self.terminal.error(text)
 
     def error(self, error: Exception, *, during: str, item: str) -> None:
         """An `error` document on standard error."""
+        if during != "scan":
+            self._log_error(error, item)
         document = {"message_type": "error", "error": {"message": str(error)}, "during": during, "item": item}
         self.terminal.error(encode_json(document))
 

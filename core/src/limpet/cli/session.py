@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import gc
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
@@ -48,6 +49,10 @@ class Session:
         self._hooks: RunHooks | None = None
         self.figures: dict[str, int | float | str] = {}
         """What the run achieved, by restic's names; the hooks are told."""
+        self.profile = environment("PROFILE") or ""
+        """The profile of the configuration that the run belongs to; the hooks are told."""
+        self._started_ns = time.time_ns()
+        self._repository_id = ""
         self._closing = ExitStack()
         self._started = False
         self._limits_requests = True
@@ -111,6 +116,7 @@ class Session:
 
     def say(self, text: str) -> None:
         """Something good to know: not shown with --quiet or --json."""
+        self.terminal.log.add(text)
         if not self.quiet and not self.json:
             self.terminal.print(text)
 
@@ -163,20 +169,33 @@ class Session:
             from limpet import registry  # noqa: PLC0415  # brings stevedore
 
             options = self.options
-            self._hooks = registry.hooks(options.extended(), options.hook, run=self._run_info(), reporter=self.reporter)
+            self._hooks = registry.hooks(options.extended(), options.hook, run=self._run_info, reporter=self.reporter)
             self._hooks.started()
         return self._hooks
 
     def end_hooks(self, exit_code: int, error: str | None = None) -> None:
         """Tell the hooks that took part how the run ended. Idempotent; HookError if one of them fails at it."""
+        from limpet.operations.hooks import NoHooks  # noqa: PLC0415
+
         hooks, self._hooks = self._hooks, None
-        if hooks is not None:
+        if hooks is not None and not isinstance(hooks, NoHooks):
             from limpet.contracts.hooks import RunResult  # noqa: PLC0415  # brings pluggy
 
-            hooks.ended(RunResult(exit_code, error, self.figures))
+            log = self.terminal.log
+            result = RunResult(
+                exit_code,
+                error,
+                self.figures,
+                warnings=log.warnings,
+                log=log.lines,
+                repository_id=self._repository_id,
+                ended_ns=time.time_ns(),
+            )
+            hooks.ended(result)
 
     def _run_info(self) -> RunInfo:
-        import socket  # noqa: PLC0415  # 5 ms that `limpet version` needs not
+        import socket  # noqa: PLC0415  # only where a hook takes part
+        import uuid  # noqa: PLC0415
 
         from limpet import registry  # noqa: PLC0415
         from limpet.contracts.hooks import RunInfo  # noqa: PLC0415
@@ -186,6 +205,9 @@ class Session:
             location=registry.redact(self.location()),
             arguments=registry.redact_arguments(sys.argv[1:]),
             hostname=socket.gethostname(),
+            run_id=str(uuid.uuid4()),
+            started_ns=self._started_ns,
+            profile=self.profile,
         )
 
     def backend(self, options: GlobalOptions | None = None) -> Backend:
@@ -259,6 +281,8 @@ class Session:
         settings = self.settings(use_cache=use_cache)
         repository = Repository.unlocked(backend, opened, settings=settings)
         self._closing.callback(repository.close)
+        if options is self.options:
+            self._repository_id = repository.config.id
         self._tell_opened(repository)
         if settings.cache_folder is not None:
             self._clean_up_caches(settings.cache_folder)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from limpet.cli.formatting import neutralise_lines
+from limpet.cli.run_log import RunLog
 
 
 class Terminal:
@@ -18,6 +19,8 @@ class Terminal:
         self._lock = threading.Lock()
         self.print_above: Callable[[str], None] | None = None
         """Set while a progress display is on the screen: prints lines above it."""
+        self.log = RunLog()
+        """What reporters tell, shown or not; results are no part of it: they may be secret."""
 
     @property
     def output_is_terminal(self) -> bool:

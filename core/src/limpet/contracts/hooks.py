@@ -30,6 +30,9 @@ ON_ERROR = Option(
 )
 """Every hook has this option; one that declares it itself may choose another default."""
 
+COMMANDS = Option("commands", "only for these commands, commas between: `backup,forget`; otherwise for all", default="")
+"""For hooks that many commands would call: declare it, and ask `concerns`."""
+
 
 class Hook:
     """Base of a hook plugin. It implements any method of `HookSpecs`, marked with `@hookimpl`."""
@@ -51,6 +54,18 @@ class RunInfo:
     location: str
     arguments: Sequence[str] = ()
     hostname: str = ""
+    run_id: str = ""
+    """A UUID of this run's own, the same at all its moments."""
+    started_ns: int = 0
+    """When it began, in nanoseconds since 1970."""
+    profile: str = ""
+    """The profile of the configuration that it runs, if one."""
+
+
+def concerns(options: Options, run: RunInfo) -> bool:
+    """Whether the hook's option `commands` names the run's command, or none at all."""
+    wanted = {word.strip() for word in str(options.get(COMMANDS.name) or "").split(",")} - {""}
+    return not wanted or run.command in wanted
 
 
 @dataclass(slots=True)
@@ -65,11 +80,19 @@ class SnapshotDraft:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """How a run ended: `exit_code`, the error's one line if any, and its figures by name."""
+    """How a run ended: `exit_code`, the error's one line if any, and its figures by name. It holds no secrets."""
 
     exit_code: int
     error: str | None = None
     figures: Mapping[str, int | float | str] = field(default_factory=dict)
+    warnings: int = 0
+    """How many warnings and errors of single items were told."""
+    log: Sequence[str] = ()
+    """The last lines that were told (results that a command prints are not among them), oldest first."""
+    repository_id: str = ""
+    """In hex; empty where the repository was not opened."""
+    ended_ns: int = 0
+    """When it ended, in nanoseconds since 1970."""
 
 
 class HookSpecs:
@@ -120,3 +143,11 @@ class HookSpecs:
     @hookspec
     def limpet_run_failed(self, run: RunInfo, result: RunResult) -> None:
         """The run ended with any other exit code."""
+
+    @hookspec
+    def limpet_run_ended(self, run: RunInfo, result: RunResult) -> None:
+        """Every hook was told by one of the two above; called once, last of all, whatever happened.
+
+        For what has to know the exit code that the process really ends with: where a hook failed at a moment before,
+        even at this one, `result` says so. Monitors implement it with `@hookimpl(trylast=True)`.
+        """

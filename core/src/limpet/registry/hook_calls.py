@@ -7,7 +7,7 @@ import inspect
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import SimpleNamespace
+from dataclasses import replace
 from typing import Any, cast
 
 import pluggy
@@ -26,8 +26,9 @@ from limpet.registry.option_values import option_values
 
 _WORDS = ("fail", "warn")
 _GOOD_EXIT_CODES = (0, 3)
+_EXIT_INTERRUPTED = 130
 
-_TOLD_IN_ANY_CASE = frozenset({"limpet_source_release", "limpet_run_finished", "limpet_run_failed"})
+_TOLD_IN_ANY_CASE = frozenset({"limpet_source_release", "limpet_run_finished", "limpet_run_failed", "limpet_run_ended"})
 """Calls that clean up: every hook gets them, whatever happened in the one before."""
 
 
@@ -63,12 +64,12 @@ class HookCaller:
         self._reporter = reporter
         self._manager = pluggy.PluginManager(PROJECT)
         self._manager.add_hookspecs(HookSpecs)
-        self._held_back: list[HookError] = []
+        self._held_back: list[HookError | KeyboardInterrupt] = []
 
     def add(self, name: str, hook: Hook, *, only_warns: bool = False) -> None:
         """Have `hook` take part under its name; PluginError if it implements what is no hook."""
         hook.reporter = self._reporter
-        guarded = SimpleNamespace()
+        guarded = _Guarded()
         for attribute in dir(hook):
             method = getattr(hook, attribute)
             if self._manager.parse_hookimpl_opts(hook, attribute) is not None:
@@ -136,7 +137,27 @@ class HookCaller:
             return
         name = "limpet_run_finished" if result.exit_code in _GOOD_EXIT_CODES else "limpet_run_failed"
         self._call(name, run=self.run, result=result)
+        # One after the other: each is told of what went wrong with those before it.
+        name = "limpet_run_ended"
+        for hook in self._one_by_one(name):
+            self._call(name, hook, run=self.run, result=self._as_it_ends(result))
         self._raise_held_back()
+
+    def _one_by_one(self, call: str) -> Iterator[pluggy.HookCaller]:
+        """The calls of each hook alone, in the order in which they would be called together."""
+        callers = getattr(self._manager.hook, call)
+        plugins = [implementation.plugin for implementation in reversed(callers.get_hookimpls())]
+        for plugin in plugins:
+            yield self._manager.subset_hook_caller(call, [other for other in plugins if other is not plugin])
+
+    def _as_it_ends(self, result: RunResult) -> RunResult:
+        """The result, with the failure that a hook adds to it."""
+        if result.exit_code not in _GOOD_EXIT_CODES or not self._held_back:
+            return result
+        first = self._held_back[0]
+        if isinstance(first, HookError):
+            return replace(result, exit_code=first.exit_code, error=str(first))
+        return replace(result, exit_code=_EXIT_INTERRUPTED, error="interrupted")
 
     def _prepare(self, scheme: str, shown: str) -> str | None:
         answers = self._call("limpet_source_prepare", run=self.run, path=shown, scheme=scheme)
@@ -156,9 +177,9 @@ class HookCaller:
             if not self._held_back:
                 self._held_back.append(error)
 
-    def _call(self, call: str, **arguments: object) -> Any:
+    def _call(self, call: str, hooks: pluggy.HookCaller | None = None, /, **arguments: object) -> Any:
         try:
-            return getattr(self._manager.hook, call)(**arguments)
+            return (hooks or getattr(self._manager.hook, call))(**arguments)
         except (HookError, KeyboardInterrupt):
             raise
         except Exception as error:  # Out of a wrapper, whose failure cannot be laid at one hook's door.
@@ -172,6 +193,11 @@ class HookCaller:
         def guarded(*arguments: object) -> Any:
             try:
                 return _sensible(call, method(*arguments))
+            except KeyboardInterrupt as interrupt:
+                if call not in _TOLD_IN_ANY_CASE:
+                    raise
+                self._held_back.append(interrupt)
+                return None
             except Exception as error:
                 failure = HookError(f"hook {name} failed at {_words(call)}: {_reason(error)}")
                 if only_warns:
@@ -184,9 +210,10 @@ class HookCaller:
 
         return guarded
 
-    def _take_held_back(self) -> Sequence[HookError]:
+    def _take_held_back(self) -> Sequence[HookError | KeyboardInterrupt]:
+        """What was held back, Ctrl-C first."""
         errors, self._held_back = self._held_back, []
-        return errors
+        return sorted(errors, key=lambda error: isinstance(error, HookError))
 
     def _raise_held_back(self) -> None:
         errors = self._take_held_back()
@@ -194,6 +221,10 @@ class HookCaller:
             self._reporter.warning(str(error))
         if errors:
             raise errors[0]
+
+
+class _Guarded:
+    """The calls of one hook, each in its guard; pluggy wants it to be hashable."""
 
 
 def _sensible(call: str, answer: object) -> object:

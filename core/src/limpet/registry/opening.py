@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, cast
 
 from limpet.contracts.options import Option, OptionValue
@@ -144,7 +144,7 @@ def hooks(
     options: Mapping[str, str] | None = None,
     enabled: Sequence[str] = (),
     *,
-    run: RunInfo | None = None,
+    run: RunInfo | Callable[[], RunInfo] | None = None,
     reporter: Reporter | None = None,
 ) -> RunHooks:
     """The hooks of a run, built and ready to be called; errors as `build_hooks`.
@@ -161,4 +161,4 @@ def hooks(
         return NoHooks()
     from limpet.registry.hook_calls import build_hooks  # noqa: PLC0415  # brings pluggy
 
-    return build_hooks(wanted, options, run=run, reporter=reporter)
+    return build_hooks(wanted, options, run=run() if callable(run) else run, reporter=reporter)

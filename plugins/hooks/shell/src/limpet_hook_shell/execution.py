@@ -15,33 +15,34 @@ GRACE_S = 2.0
 _STANDARD_ERROR = 2
 
 
-def run_command_line(line: str, environment: Mapping[str, str], timeout_s: float) -> None:
-    """Run `line` and wait; HookError if it fails, is killed, or takes longer than `timeout_s` (it is ended then).
+def run_command_line(line: str, environment: Mapping[str, str], document: bytes, timeout_s: float) -> None:
+    """Run `line` and wait; HookError that says how it ended if it fails, is killed, or has to be after `timeout_s`.
 
-    What it prints goes to standard error: standard output belongs to the command, maybe as JSON.
+    `document` is on its standard input, whether it reads it or not. What it prints goes to standard error: standard
+    output belongs to the command, maybe as JSON.
     """
     try:
         process = subprocess.Popen(
             line,
             shell=True,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=_STANDARD_ERROR,
             env=dict(environment),
             start_new_session=True,
         )
-    except OSError as error:
-        raise HookError(f"{line!r} could not be started: {error}") from error
+    except (OSError, ValueError) as error:
+        raise HookError(f"could not be started: {error}") from error
     try:
-        code = process.wait(timeout_s)
+        process.communicate(document, timeout_s)
     except subprocess.TimeoutExpired as error:
         _end(process)
-        raise HookError(f"{line!r} took longer than {timeout_s:g} s and was ended") from error
+        raise HookError(f"took longer than {timeout_s:g} s and was ended") from error
     except BaseException:
         _end(process)
         raise
-    if code:
+    if code := process.returncode:
         how = f"exited with code {code}" if code > 0 else f"was killed by signal {-code}"
-        raise HookError(f"{line!r} {how}")
+        raise HookError(how)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
