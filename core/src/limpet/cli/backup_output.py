@@ -12,10 +12,9 @@ from limpet.operations.backup import BackupOptions, BackupResult
 
 
 def print_result(session: Session, result: BackupResult, options: BackupOptions) -> None:
-    """Print the figures of a finished backup."""
+    """Print the figures of a finished backup; whoever is told of the run's lines gets them as text in any case."""
     if session.json:
         session.print_json(_document(result, options))
-        return
     for line in _lines(result, options, verbose=session.verbose > 0):
         session.say(line)
 
