@@ -45,6 +45,8 @@ need_for_test() {
     need unzip unzip
     need time /usr/bin/time
     need faketime faketime
+    need postgresql-client psql pg_dump pg_dumpall pg_restore pg_basebackup
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' > /dev/null || missing+=(postgresql) # the server's own are not in PATH
     need mariadb-server /usr/sbin/mariadbd mariadb-install-db
     need mariadb-client mariadb mariadb-dump
     need mariadb-backup mariadb-backup mbstream
