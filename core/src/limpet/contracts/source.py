@@ -227,6 +227,18 @@ class Source(ABC):
         """Real path of a folder above a target, to read its attributes from; None where it is only made up."""
         return None
 
+    def shown_path(self, real_path: bytes) -> bytes:
+        """The path by which people know what is read at `real_path`; another one where that is a frozen copy."""
+        return real_path
+
+    @property
+    def devices(self) -> Mapping[int, int]:
+        """For the devices of frozen copies, by their numbers: the numbers to record, those of the originals.
+
+        A copy has another one in each run, which would make all hard links look new. Entries show the recorded ones.
+        """
+        return {}
+
     def scan(self) -> tuple[int, int]:
         """Files and bytes to come, for the progress bar; runs in a thread of its own, may be slow or (0, 0)."""
         return (0, 0)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from limpet import filesystem
-from limpet.contracts.source import Entry, Folder
+from limpet.contracts.source import Entry, Folder, Source
 from limpet.errors import LimpetError, RepositoryError, SourceError
 from limpet.format.chunker import Chunker
 from limpet.ids import BlobId
@@ -45,11 +45,6 @@ class EntryInWork:
     def path(self) -> bytes:
         """Its path in the snapshot."""
         return join(self.folder.path, self.entry.name)
-
-    @property
-    def shown_path(self) -> str:
-        """Where people find it: its path in the file system, or else in the snapshot."""
-        return os.fsdecode(self.entry.real_path(self.open_path) or self.path)
 
 
 @dataclass(slots=True)
@@ -89,6 +84,7 @@ class EntrySaver:
         events: Events,
         options: BackupOptions,
         reporter: Reporter,
+        sources: Sequence[Source],
         source_failed: Callable[[SourceError, bytes], None],
     ) -> None:
         """`source_failed` is told of content that a source gives up, by its path; it raises if that is the end."""
@@ -102,12 +98,15 @@ class EntrySaver:
         self._with_atime = options.with_atime
         self._reporter = reporter
         self._batch = _Batch()
+        self._sources = sources
+        self._devices = {frozen: device for source in sources for frozen, device in source.devices.items()}
         self._source_failed = source_failed
         self._large: dict[int, EntryInWork] = {}
         self._reader = LargeFileReader(
             saver,
             chunker,
             options.read_concurrency,
+            devices=self._devices,
             finished=lambda file: events.put(self._large_finished, file),
             failed=events.fail,
             advanced=self._advance,
@@ -157,7 +156,7 @@ class EntrySaver:
         def done(outcomes: list[list[FileOutcome]] | None, error: BaseException | None) -> None:
             self._events.put(self._batch_finished, batch, outcomes, error)
 
-        self._saver.submit(read_files, done, batch.groups, self._with_atime)
+        self._saver.submit(read_files, done, batch.groups, self._with_atime, self._devices)
 
     def failed(self, error: LimpetError, path: str) -> None:
         """Something is not as it should be: told and counted; the backup goes on."""
@@ -189,7 +188,7 @@ class EntrySaver:
         """The chunks of an unchanged file; None, told, where some are lost and it has to be read again."""
         content = self._comparer.content(old)
         if content is None:
-            path = item.shown_path
+            path = self._shown_path(item)
             error = f"parts of {path} not found in the repository index; storing the file again"
             self.failed(RepositoryError(error), path)
         return content
@@ -301,8 +300,18 @@ class EntrySaver:
     def _lost(self, item: EntryInWork, error: Exception) -> None:
         """An entry that cannot be saved: told, counted and left out."""
         reason = getattr(error, "strerror", None) or str(error)
-        self.failed(SourceError(f"{item.shown_path}: {reason}"), item.shown_path)
+        path = self._shown_path(item)
+        self.failed(SourceError(f"{path}: {reason}"), path)
         self._finisher.settle(item.folder, item.slot, None)
+
+    def _shown_path(self, item: EntryInWork) -> str:
+        """Where people find it: its path in the file system, or else in the snapshot."""
+        real = item.entry.real_path(item.open_path)
+        if real is None:
+            return os.fsdecode(item.path)
+        for source in self._sources:  # a frozen copy's path is one source's alone
+            real = source.shown_path(real)
+        return os.fsdecode(real)
 
     def _advance(self, size_bytes: int) -> None:
         self.progress.bytes_done += size_bytes

@@ -12,7 +12,7 @@ import random
 import stat as stat_modes
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import BinaryIO, Protocol
@@ -61,7 +61,10 @@ class LargeFile:
 
 
 class LargeFileReader:
-    """Reads large files in threads of its own. `finished(file)` and `failed(error)` are called in some thread."""
+    """Reads large files in threads of its own. `finished(file)` and `failed(error)` are called in some thread.
+
+    `devices` as `Source.devices`.
+    """
 
     def __init__(
         self,
@@ -69,12 +72,14 @@ class LargeFileReader:
         chunker: Chunker,
         threads: int,
         *,
+        devices: Mapping[int, int],
         finished: Callable[[LargeFile], None],
         failed: Callable[[BaseException], None],
         advanced: Callable[[int], None],
     ) -> None:
         self._saver = saver
         self._chunker = chunker
+        self._devices = devices
         self._finished = finished
         self._failed = failed
         self._advanced = advanced
@@ -128,7 +133,7 @@ class LargeFileReader:
         finally:
             os.close(folder)
         try:
-            file.status = os.fstat(fd)
+            file.status = filesystem.on_device(os.fstat(fd), self._devices)
             if not stat_modes.S_ISREG(file.status.st_mode):
                 raise OSError("is no regular file any more")
             file.xattrs = filesystem.read_xattrs(fd)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat as stat_modes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from limpet import filesystem
@@ -43,8 +43,13 @@ FileGroup = tuple[bytes, list[bytes]]
 """A real folder's path and the names of files in it."""
 
 
-def read_files(sealer: Sealer, groups: Sequence[FileGroup], with_atime: bool) -> list[list[FileOutcome]]:
-    """Read, store and describe small files. Lists come out shorter where the pack had no room for more."""
+def read_files(
+    sealer: Sealer, groups: Sequence[FileGroup], with_atime: bool, devices: Mapping[int, int]
+) -> list[list[FileOutcome]]:
+    """Read, store and describe small files. Lists come out shorter where the pack had no room for more.
+
+    `devices` as `Source.devices`.
+    """
     outcomes = []
     for path, names in groups:
         done: list[FileOutcome] = []
@@ -58,7 +63,7 @@ def read_files(sealer: Sealer, groups: Sequence[FileGroup], with_atime: bool) ->
             for name in names:
                 if sealer.room_bytes < SMALL_FILE:
                     break
-                done.append(_read_file(sealer, folder, name, with_atime))
+                done.append(_read_file(sealer, folder, name, with_atime, devices))
         finally:
             os.close(folder)
     return outcomes
@@ -81,12 +86,12 @@ def _seal(sealer: Sealer, chunks: Sequence[bytes | memoryview]) -> SealedChunks:
     return SealedChunks(ids, sealer.added_bytes - added, sealer.stored_bytes - stored)
 
 
-def _read_file(sealer: Sealer, folder: int, name: bytes, with_atime: bool) -> FileOutcome:
+def _read_file(sealer: Sealer, folder: int, name: bytes, with_atime: bool, devices: Mapping[int, int]) -> FileOutcome:
     added, stored = sealer.added_bytes, sealer.stored_bytes
     try:
         fd = filesystem.open_file(name, dir_fd=folder)
         try:
-            status = os.fstat(fd)
+            status = filesystem.on_device(os.fstat(fd), devices)
             if not stat_modes.S_ISREG(status.st_mode):
                 raise OSError("is no regular file any more")
             data = _read_whole(fd, status.st_size)

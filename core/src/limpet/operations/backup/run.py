@@ -113,6 +113,7 @@ class _Walk:
             events=self._events,
             options=options,
             reporter=reporter,
+            sources=sources,
             source_failed=self._source_failed,
         )
         self._targets = Targets(sources, self.entries.failed, allow_partial=options.allow_partial)

@@ -40,3 +40,12 @@ class FrozenCopies:
             return location
         rest = location.real[len(nearest) :].lstrip(b"/")
         return Location(os.path.join(copy, rest) if rest else copy, location.shown)
+
+    def original(self, path: bytes) -> bytes:
+        """The path of what an opened path is a copy of; the path itself if it is in no copy."""
+        within = [real for real, copy in self._places.items() if is_within(path, copy)]
+        if not within:
+            return path
+        real = max(within, key=lambda place: len(self._places[place]))
+        rest = path[len(self._places[real]) :].lstrip(b"/")
+        return os.path.join(real, rest) if rest else real

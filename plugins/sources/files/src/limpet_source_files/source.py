@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from stat import S_ISDIR, S_ISLNK, S_ISREG
 from threading import Lock
 from typing import BinaryIO, ClassVar, Self
@@ -97,6 +97,15 @@ class FilesSource(Source):
         """Real path of the folder that lends a folder above targets its metadata."""
         location = self._above_targets(path)
         return None if location is None else location.real
+
+    def shown_path(self, real_path: bytes) -> bytes:
+        """Where it is in the live file system, if it is in a frozen copy."""
+        return self._copies.original(real_path)
+
+    @property
+    def devices(self) -> Mapping[int, int]:
+        """Those of frozen copies."""
+        return self._copies.devices
 
     def scan(self) -> tuple[int, int]:
         """Regular files and bytes that are selected; stops early when the source is closed."""
