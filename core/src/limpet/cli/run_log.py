@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Sequence
 from threading import Lock
 
 LIMIT_CHARACTERS = 200_000
 """Monitoring services take 100 kB at most; a run that tells of a million files must not keep them all."""
+
+_PASSWORD = re.compile(r"(://[^\s/:@]*):\S+@")
+_SECRET_PARAMETER = re.compile(r"(?i)([?&;][^=&;#\s]*(?:passw|secret|token|key|sig)[^=&;#\s]*=)[^&;#\s]+")
 
 
 class RunLog:
@@ -37,3 +41,8 @@ class RunLog:
         """The last lines, oldest first."""
         with self._lock:
             return tuple(self._lines)
+
+
+def without_secrets(line: str) -> str:
+    """The line as it may leave the machine: tools that we call put addresses with passwords into their messages."""
+    return _SECRET_PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", line))

@@ -10,7 +10,7 @@ import gc
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -71,6 +71,10 @@ class Session:
             from limpet.cli.features import read_features  # noqa: PLC0415  # hardly anybody sets them
 
             self._limits_requests = read_features(self.terminal.error)["backend-error-redesign"]
+
+    def hold(self, resource: AbstractContextManager[R]) -> R:
+        """Enter the context, and leave it at the end of the run, after the hooks were told."""
+        return self._closing.enter_context(resource)
 
     def close(self) -> None:
         """Close every repository that was opened, and take the progress bar off the screen. Idempotent."""
@@ -179,15 +183,16 @@ class Session:
 
         hooks, self._hooks = self._hooks, None
         if hooks is not None and not isinstance(hooks, NoHooks):
+            from limpet.cli.run_log import without_secrets  # noqa: PLC0415
             from limpet.contracts.hooks import RunResult  # noqa: PLC0415  # brings pluggy
 
             log = self.terminal.log
             result = RunResult(
                 exit_code,
-                error,
+                None if error is None else without_secrets(error),
                 self.figures,
                 warnings=log.warnings,
-                log=log.lines,
+                log=[without_secrets(line) for line in log.lines],
                 repository_id=self._repository_id,
                 ended_ns=time.time_ns(),
             )

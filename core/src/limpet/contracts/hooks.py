@@ -78,6 +78,10 @@ class SnapshotDraft:
     description: str = ""
 
 
+GOOD_EXIT_CODES = (0, 3)
+"""All is well, or all but single files that could not be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunResult:
     """How a run ended: `exit_code`, the error's one line if any, and its figures by name. It holds no secrets."""
@@ -93,6 +97,11 @@ class RunResult:
     """In hex; empty where the repository was not opened."""
     ended_ns: int = 0
     """When it ended, in nanoseconds since 1970."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the run did its work: exit code 0, or 3 for single files that could not be read."""
+        return self.exit_code in GOOD_EXIT_CODES
 
 
 class HookSpecs:

@@ -25,7 +25,6 @@ from limpet.registry.location import PATH, redact
 from limpet.registry.option_values import option_values
 
 _WORDS = ("fail", "warn")
-_GOOD_EXIT_CODES = (0, 3)
 _EXIT_INTERRUPTED = 130
 
 _TOLD_IN_ANY_CASE = frozenset({"limpet_source_release", "limpet_run_finished", "limpet_run_failed", "limpet_run_ended"})
@@ -135,7 +134,7 @@ class HookCaller:
         """Tell how the run ended; HookError for a hook that fails at it, or failed to take the progress."""
         if not self.names:
             return
-        name = "limpet_run_finished" if result.exit_code in _GOOD_EXIT_CODES else "limpet_run_failed"
+        name = "limpet_run_finished" if result.is_good else "limpet_run_failed"
         self._call(name, run=self.run, result=result)
         # One after the other: each is told of what went wrong with those before it.
         name = "limpet_run_ended"
@@ -152,7 +151,7 @@ class HookCaller:
 
     def _as_it_ends(self, result: RunResult) -> RunResult:
         """The result, with the failure that a hook adds to it."""
-        if result.exit_code not in _GOOD_EXIT_CODES or not self._held_back:
+        if not result.is_good or not self._held_back:
             return result
         first = self._held_back[0]
         if isinstance(first, HookError):

@@ -13,8 +13,6 @@ from limpet.errors import HookError, UsageError
 from limpet_hook_shell.execution import run_command_line
 from limpet_hook_shell.moment import Moment, SourceFacts, safe_environment
 
-_GOOD_EXIT_CODES = (0, 3)
-
 
 class ShellHook(Hook):
     """Runs command lines of the user's shell before and after a run, and each of its sources."""
@@ -69,7 +67,7 @@ class ShellHook(Hook):
     def limpet_run_ended(self, run: RunInfo, result: RunResult) -> None:
         """Run `failed` if anything went wrong up to here, and `finally`."""
         last = Moment("finally", run, result=result)
-        if result.exit_code in _GOOD_EXIT_CODES:
+        if result.is_good:
             self._run(last)
         else:
             self._run_both(Moment("failed", run, result=result), last)
