@@ -1,0 +1,93 @@
+"""`DeviceReader`: the content of a device, from begin to end or wherever it is sought."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+
+from limpet.errors import SourceError
+
+FORGET_EVERY = 8 * 1024 * 1024
+"""After so many bytes the system need not keep what was read: it is not read again, and a device is larger than RAM."""
+
+
+class DeviceReader(io.RawIOBase):
+    """Reads `size_bytes` from a descriptor that it then owns. SourceError where they are not all there.
+
+    `look` is asked before each read and raises where the content is worth nothing any more; `closed` is called
+    once, at the end.
+    """
+
+    def __init__(
+        self,
+        fd: int,
+        name: str,
+        size_bytes: int,
+        *,
+        is_device: bool,
+        look: Callable[[], None],
+        closed: Callable[[], None],
+    ) -> None:
+        super().__init__()
+        self._fd = fd
+        self._name = name
+        self._size = size_bytes
+        self._look = look
+        self._when_closed = closed
+        self._forget_every = FORGET_EVERY if is_device else size_bytes + 1
+        self._position = 0
+        self._forgotten = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Read on at the offset."""
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise ValueError(f"{self._name}: there is nothing before byte 0")
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        """How many bytes were read: as many as there is room for, fewer only at the end."""
+        self._look()
+        view = memoryview(buffer).cast("B")
+        wanted = max(min(len(view), self._size - self._position), 0)
+        done = 0
+        while done < wanted:
+            done += self._read(view[done:wanted], self._position + done)
+        self._position += done
+        self._forget()
+        return done
+
+    def close(self) -> None:
+        """Close the descriptor, and say so."""
+        if self.closed:
+            return
+        super().close()
+        os.close(self._fd)
+        self._when_closed()
+
+    def _read(self, view: memoryview, offset: int) -> int:
+        try:
+            count = os.preadv(self._fd, [view], offset)
+        except OSError as error:
+            raise SourceError(f"{self._name}: cannot be read at byte {offset}: {error.strerror}") from error
+        if count == 0:
+            raise SourceError(f"{self._name}: ends at byte {offset}, though it had {self._size} bytes before")
+        return count
+
+    def _forget(self) -> None:
+        if self._position - self._forgotten >= self._forget_every:
+            os.posix_fadvise(self._fd, self._forgotten, self._position - self._forgotten, os.POSIX_FADV_DONTNEED)
+        elif self._position >= self._forgotten:
+            return
+        self._forgotten = self._position
