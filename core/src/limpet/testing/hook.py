@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
+import threading
 import time
+import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -15,6 +19,7 @@ import pytest
 from limpet.contracts.hooks import HOOK_CONTRACT, PROJECT, Hook, HookSpecs, RunInfo, RunResult, SnapshotDraft
 from limpet.contracts.options import OptionValue
 from limpet.contracts.source import MadeStat
+from limpet.errors import LimpetError
 from limpet.progress import Progress
 from limpet.testing.declarations import check_declared_options, check_stated_contract
 
@@ -49,7 +54,15 @@ class HookConformance:
     @pytest.fixture
     def run_info(self, tmp_path: Path) -> RunInfo:
         """A backup to be told about."""
-        return RunInfo("backup", f"path:{tmp_path}", ["backup", str(tmp_path)], "conformance")
+        return RunInfo(
+            "backup",
+            f"path:{tmp_path}",
+            ["backup", str(tmp_path)],
+            "conformance",
+            run_id="6f1d7c1e-0000-4000-8000-000000000001",
+            started_ns=time.time_ns(),
+            profile="home",
+        )
 
     def test_states_its_contract(self) -> None:
         """A plugin that does not say what it was built for fails in a user's run instead of at its start."""
@@ -79,17 +92,34 @@ class HookConformance:
         assert all(isinstance(tag, str) for tag in draft.tags)
         assert isinstance(draft.description, str)
         call.limpet_source_release(run=run_info, path=str(tmp_path), scheme="path", error=None)
-        call.limpet_run_finished(run=run_info, result=RunResult(0, None, {"files_new": 1, "data_added": 2.5}))
+        figures: dict[str, int | float | str] = {"files_new": 1, "data_added": 2.5, "snapshot_id": "ab12"}
+        log = ["using parent snapshot 12345678", "snapshot ab12 saved"]
+        ended_ns = run_info.started_ns + 10**9
+        end(manager, run_info, RunResult(0, None, figures, log=log, repository_id="ab12", ended_ns=ended_ns))
 
     def test_a_failed_run(self, manager: pluggy.PluginManager, run_info: RunInfo) -> None:
         """The report of a failure must not itself fail, with or without an error's text."""
         manager.hook.limpet_run_started(run=run_info)
-        manager.hook.limpet_run_failed(run=run_info, result=RunResult(1, "no space left on device"))
-        manager.hook.limpet_run_failed(run=run_info, result=RunResult(130))
+        end(manager, run_info, RunResult(1, "no space left on device"))
+        end(manager, run_info, RunResult(130))
 
     def test_failure_before_the_start(self, manager: pluggy.PluginManager, run_info: RunInfo) -> None:
         """A wrong password ends a run before it started; hooks are told of the failure alone."""
-        manager.hook.limpet_run_failed(run=run_info, result=RunResult(12, "wrong password"))
+        end(manager, run_info, RunResult(12, "wrong password"))
+
+    def test_a_failure_that_another_hook_adds(self, manager: pluggy.PluginManager, run_info: RunInfo) -> None:
+        """The run had ended well, then another hook failed: one that cannot take that reports nothing at all."""
+        manager.hook.limpet_run_started(run=run_info)
+        manager.hook.limpet_run_finished(run=run_info, result=RunResult(0))
+        manager.hook.limpet_run_ended(run=run_info, result=RunResult(1, "hook other failed"))
+
+    def test_any_words_pass(self, manager: pluggy.PluginManager, run_info: RunInfo) -> None:
+        """Names of files are any bytes, and are in messages: a report that they break is missed in the worst case."""
+        awkward = "na\udcffme\0 \x1b[1m \N{GRINNING FACE} <&\"'{}%s"
+        run = replace(run_info, arguments=[awkward], profile=awkward, location=awkward)
+        manager.hook.limpet_run_started(run=run)
+        log = [awkward] * 3000
+        end(manager, run, RunResult(1, f"{awkward}\nsecond line", {"files_new": 1}, warnings=3000, log=log))
 
     def test_release_of_what_was_not_prepared(
         self, manager: pluggy.PluginManager, run_info: RunInfo, tmp_path: Path
@@ -114,9 +144,17 @@ class HookConformance:
     ) -> None:
         """Standard output belongs to the command: one stray line breaks every program that reads its JSON."""
         manager.hook.limpet_run_started(run=run_info)
-        manager.hook.limpet_run_finished(run=run_info, result=RunResult(0))
-        manager.hook.limpet_run_failed(run=run_info, result=RunResult(1, "x"))
+        end(manager, run_info, RunResult(0))
+        end(manager, run_info, RunResult(1, "x"))
         assert capfd.readouterr().out == ""
+
+    def test_the_process_is_left_as_it_was(self, manager: pluggy.PluginManager, run_info: RunInfo) -> None:
+        """It is that of the backup: another folder, environment or way with signals would change what that does."""
+        before = _process_state()
+        manager.hook.limpet_run_started(run=run_info)
+        end(manager, run_info, RunResult(0))
+        assert _process_state() == before
+        assert [thread.name for thread in threading.enumerate() if not thread.daemon] == ["MainThread"]
 
     def test_excluding_is_quick(self, manager: pluggy.PluginManager, tmp_path: Path) -> None:
         """It is asked for every path: a slow answer multiplies by millions of files."""
@@ -127,9 +165,29 @@ class HookConformance:
             manager.hook.limpet_path_excluded(path=b"%b/%d" % (folder, number), stat=made)
         assert time.perf_counter() - begin < QUICK_S
 
-    def test_secrets_do_not_show(self) -> None:
-        """A repr ends in logs and tracebacks."""
+    def test_secrets_do_not_show(self, settings: Mapping[str, OptionValue]) -> None:
+        """A repr ends in logs and tracebacks, and so does the error of a hook that cannot use what it is given."""
         secrets = {option.name: f"hidden-{option.name}" for option in self.hook_class.options if option.secret}
         defaults = {option.name: option.default for option in self.hook_class.options}
-        shown = repr(self.hook_class({**defaults, **secrets})) if secrets else ""
-        assert not [value for value in secrets.values() if value in shown]
+        for name, secret in secrets.items():
+            try:
+                hook = self.hook_class({**defaults, **settings, name: secret})
+            except LimpetError as error:
+                shown = "".join(traceback.format_exception(error))
+            else:
+                shown = repr(hook)
+            assert secret not in shown
+
+
+def end(manager: pluggy.PluginManager, run: RunInfo, result: RunResult) -> None:
+    """Tell the hooks of the end of a run as a run does."""
+    told = manager.hook.limpet_run_finished if result.is_good else manager.hook.limpet_run_failed
+    told(run=run, result=result)
+    manager.hook.limpet_run_ended(run=run, result=result)
+
+
+def _process_state() -> tuple[object, ...]:
+    mask = os.umask(0)
+    os.umask(mask)
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    return os.getcwd(), dict(os.environ), mask, handlers
