@@ -62,6 +62,22 @@ fetch_moto() {
     "$python" -m venv "$1" && "$1/bin/python" -m pip install --quiet 'moto[s3]==5.2.5' flask==3.1.3 flask-cors==6.0.5
 }
 
+# A Debian kernel for the virtual machine: the modules that its tests need, of the 4,000.
+fetch_virtual_machine() {
+    [ "$(uname -m)" = x86_64 ] || { echo "the virtual machine is for x86_64" >&2; return 1; }
+    command -v apt-get > /dev/null || { echo "its kernel comes from Debian, and there is no apt-get here" >&2; return 1; }
+    local package modules folder
+    package=$(apt-cache depends linux-image-amd64 | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+    [ -n "$package" ] || { echo "apt-get knows no linux-image-amd64" >&2; return 1; }
+    (cd "$1" && apt-get -qq -o Acquire::Retries=3 -o APT::Sandbox::User=root download "$package") &&
+        dpkg-deb --fsys-tarfile "$1/$package"_*.deb | tar -x -C "$1" --wildcards './boot/vmlinuz-*' './lib/modules/*/modules.*' \
+            './lib/modules/*/kernel/'{lib,crypto,arch}/'*' './lib/modules/*/kernel/fs/'{9p,netfs,fscache,overlayfs,ext4,jbd2,xfs,btrfs}'/*' \
+            './lib/modules/*/kernel/fs/mbcache.ko' './lib/modules/*/kernel/net/9p/*' \
+            './lib/modules/*/kernel/drivers/'{md,virtio,block}'/*' || return 1
+    rm -f "$1/$package"_*.deb
+    busybox depmod -b "$1" "$(ls "$1/lib/modules")"
+}
+
 failed=0
 fetch swift || failed=1
 fetch rclone_s3 || failed=1
@@ -69,4 +85,5 @@ fetch moto || failed=1
 fetch keystone || failed=1
 fetch azurite || failed=1
 fetch gcs || failed=1
+fetch virtual_machine || failed=1
 [ "$failed" -eq 0 ]

@@ -57,6 +57,14 @@ need_for_test() {
     need etcd-server etcd
     need etcd-client etcdctl
     [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
+    need btrfs-progs mkfs.btrfs btrfs
+    need lvm2 lvm
+    need xfsprogs mkfs.xfs
+    if [ "$(uname -m)" = x86_64 ]; then # the virtual machine
+        need qemu-system-x86 qemu-system-x86_64
+        need busybox-static busybox
+        need cpio cpio
+    fi
 }
 
 for part in "$@"; do "need_for_$part"; done
