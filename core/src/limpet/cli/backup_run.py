@@ -15,6 +15,7 @@ from limpet import registry
 from limpet.cli.backup_output import figures, print_result
 from limpet.cli.backup_request import BackupRequest, Settled
 from limpet.cli.environment import environment, environment_value, parse_switch
+from limpet.cli.places import own_places
 from limpet.cli.protection import protection_from
 from limpet.cli.session import Session
 from limpet.contracts.source import Source, SourceRequest
@@ -106,6 +107,7 @@ class BackupRun:
                 session.reporter,
                 self._settled.time_ns,
                 read_from.get(scheme, {}),
+                own_places(session.options),
             )
             source = registry.source(scheme).open(request)
             stack.callback(source.close)

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from limpet import registry
 from limpet.cli.options import GlobalOptions
 from limpet.cli.text_file import read_text_file
 from limpet.errors import UsageError
+from limpet.registry.location import PATH
+
+_LOCAL = {PATH, "local"}
 
 
 def location_of(options: GlobalOptions) -> str:
@@ -25,3 +30,10 @@ def cache_folder(options: GlobalOptions) -> Path:
     import platformdirs  # noqa: PLC0415  # only where a cache is used
 
     return Path(platformdirs.user_cache_dir("limpet", appauthor=False))
+
+
+def own_places(options: GlobalOptions) -> Sequence[str]:
+    """Folders that a run itself uses: a repository on this machine, the cache."""
+    places = [] if options.no_cache else [str(cache_folder(options))]
+    location = registry.backend_location(location_of(options))
+    return [*places, location.rest] if location.scheme in _LOCAL else places

@@ -166,7 +166,7 @@ class SourceRequest:
     read_from: Mapping[str, str] = field(default_factory=dict)
     """Where a hook made a frozen copy: targets by the place to read them from. The snapshot shows the target's own."""
     own_places: Sequence[str] = ()
-    """Paths that the run itself writes to: a local repository, the cache, the folder of temporary files.
+    """Paths that the run itself writes to: a local repository, the cache.
 
     A source that stops writes to a file system must not stop these: both would wait for each other.
     """
