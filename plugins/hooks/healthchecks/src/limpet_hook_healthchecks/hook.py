@@ -1,0 +1,116 @@
+"""`HealthchecksHook`: a check of healthchecks.io, or of a server of one's own, is told how each run goes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from limpet.contracts.hooks import COMMANDS, ON_ERROR, Hook, RunInfo, RunResult, concerns, hookimpl
+from limpet.contracts.options import Option, Options
+from limpet.contracts.run_report import report_lines, report_title
+from limpet.contracts.secret import given_secret, secret_options
+from limpet.errors import UsageError
+
+from limpet_hook_healthchecks.address import PingAddress, ping_address, slug_address
+
+NAME = "healthchecks"
+BASE = "https://hc-ping.com"
+LOG_SIZE = 100_000
+"""As much as healthchecks.io keeps of a message."""
+_CUT = "\n\n(earlier lines are left out)\n"
+_INCOMPLETE = 3
+
+
+class HealthchecksHook(Hook):
+    """Tells a healthchecks server when a run starts and how it ends, with the last lines of its log."""
+
+    contract_version: ClassVar[int] = 1
+    options: ClassVar[Sequence[Option]] = (
+        *secret_options(NAME, "url", "the address of the check"),
+        *secret_options(NAME, "ping_key", "the ping key of the check's project, instead of the address"),
+        Option("slug", "with the ping key: the check's name in its project", environment="LIMPET_HEALTHCHECKS_SLUG"),
+        Option("base", "with the ping key: the server", default=BASE, environment="LIMPET_HEALTHCHECKS_BASE"),
+        Option("create", "with the ping key: make the check if there is none", type="boolean", default=False),
+        Option("start", "also tell when a run starts", type="boolean", default=True),
+        Option("exit_code", "tell the exit code, not only /fail", type="boolean", default=True),
+        Option("incomplete", "what exit code 3, files that could not be read, is: `fail` or `success`", default="fail"),
+        Option("log_size", "how long the message may be, with the log", type="size", default=LOG_SIZE),
+        Option("timeout", "how long one try may take", type="duration", default=5.0),
+        Option("tries", "how often it is tried", type="integer", default=3),
+        COMMANDS,
+        Option(ON_ERROR.name, ON_ERROR.help, default="warn"),
+    )
+
+    def __init__(self, options: Options) -> None:
+        super().__init__(options)
+        self._address = _address(options)
+        if options["incomplete"] not in {"fail", "success"}:
+            raise UsageError(f"healthchecks.incomplete: {options['incomplete']!r} is neither fail nor success")
+        self._timeout_s = _at_least(options, "timeout", 0.1)
+        self._tries = int(_at_least(options, "tries", 1))
+        self._log_size = int(_at_least(options, "log_size", 0))
+
+    @hookimpl(tryfirst=True)
+    def limpet_run_started(self, run: RunInfo) -> None:
+        """Ping `start`."""
+        if self.settings["start"]:
+            self._ping(run, "start", f"limpet {run.command} on {run.hostname}\nrepository: {run.location}\n")
+
+    @hookimpl(trylast=True)
+    def limpet_run_ended(self, run: RunInfo, result: RunResult) -> None:
+        """Ping the outcome with the log."""
+        code = result.exit_code
+        if code == _INCOMPLETE and self.settings["incomplete"] == "success":
+            code = 0
+        signal = str(code & 0xFF) if self.settings["exit_code"] and code else "fail" if code else ""
+        head = "\n".join([report_title(run, result), *report_lines(run, result)])
+        room = self._log_size - len(head.encode(errors="replace")) - len(_CUT)
+        self._ping(run, signal, f"{head}\n\n{_tail(result.log, room)}")
+
+    def _ping(self, run: RunInfo, signal: str, body: str) -> None:
+        if not concerns(self.settings, run):
+            return
+        from limpet_hook_healthchecks.pinging import ping  # noqa: PLC0415  # brings urllib and ssl
+
+        parameters = {"rid": run.run_id} if run.run_id else {}
+        if self.settings["create"]:
+            parameters["create"] = "1"
+        ping(
+            self._address.endpoint(signal, parameters),
+            self._address.server,
+            body.encode(errors="replace"),
+            timeout_s=self._timeout_s,
+            tries=self._tries,
+        )
+
+
+def _address(options: Options) -> PingAddress:
+    url, ping_key = given_secret(NAME, "url", options), given_secret(NAME, "ping_key", options)
+    slug = options.get("slug")
+    if url is not None and ping_key is None and not slug:
+        return ping_address(url)
+    if url is None and ping_key is not None and slug:
+        return slug_address(str(options["base"]), ping_key, str(slug))
+    raise UsageError(
+        "healthchecks: say which check: its address in LIMPET_HEALTHCHECKS_URL (or healthchecks.url_file),"
+        " or the ping key of its project in LIMPET_HEALTHCHECKS_PING_KEY and its name with healthchecks.slug"
+    )
+
+
+def _at_least(options: Options, name: str, least: float) -> float:
+    value = options[name]
+    if not isinstance(value, int | float) or value < least:
+        raise UsageError(f"healthchecks.{name} must be {least:g} at least, not {value!r}")
+    return value
+
+
+def _tail(lines: Sequence[str], size_bytes: int) -> str:
+    """The last lines that fit."""
+    kept: list[str] = []
+    for line in reversed(lines):
+        size_bytes -= len(line.encode(errors="replace")) + 1
+        if size_bytes < 0:
+            kept.append(_CUT.strip())
+            break
+        kept.append(line)
+    return "".join(f"{line}\n" for line in reversed(kept))
