@@ -9,7 +9,8 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.services.process import START_LIMIT_S, ServerProcess, free_port, program
@@ -46,7 +47,8 @@ class PostgresServer:
                     self._own(path)
             self.start()
             for user, password in (passwords or {}).items():
-                self.sql(f"CREATE ROLE {user} LOGIN SUPERUSER PASSWORD '{password}'")
+                quoted = password.replace("'", "''")
+                self.sql(f"CREATE ROLE {user} LOGIN SUPERUSER PASSWORD '{quoted}'")
         except BaseException:
             self.close()
             raise
@@ -94,6 +96,26 @@ class PostgresServer:
         assert not check or done.returncode == 0, done.stderr
         return done
 
+    @contextmanager
+    def locked(self, table: str) -> Iterator[None]:
+        """Meanwhile nobody can read the table: a dump waits there."""
+        holder = subprocess.Popen(
+            [program("psql"), "-Xq", "-c", f"BEGIN; LOCK {table}; SELECT pg_sleep(3600)", "postgres"],
+            env={**os.environ, **self.environment, "PGAPPNAME": "holder"},
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,  # It says that it was ended.
+        )
+        try:
+            self._wait_until("SELECT count(*) FROM pg_locks WHERE granted AND mode = 'AccessExclusiveLock'")
+            yield
+        finally:
+            self.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'holder'")
+            holder.wait()
+
+    def is_waited_for(self) -> bool:
+        """Whether somebody waits for a lock."""
+        return self.sql("SELECT count(*) FROM pg_locks WHERE NOT granted") != "0\n"
+
     def kill(self) -> None:
         """End it, and all its processes at once, as a crash of the machine does."""
         assert self._process is not None
@@ -115,6 +137,12 @@ class PostgresServer:
         if self._process is not None:
             self._process.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _wait_until(self, question: str) -> None:
+        deadline = time.monotonic() + START_LIMIT_S
+        while self.sql(question) == "0\n":
+            assert time.monotonic() < deadline, question
+            time.sleep(0.02)
 
     def _require_passwords(self, passwords: Mapping[str, str]) -> None:
         kinds = ("all", "replication")
