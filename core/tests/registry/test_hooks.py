@@ -239,6 +239,76 @@ def test_how_it_ended(caller: HookCaller, log: list[str], exit_code: int, word: 
     assert log == [f"a {word}"]
 
 
+class Monitor(Hook):
+    """Keeps the results it is told of at the end; is interrupted, or fails, at it if asked to."""
+
+    def __init__(self, fails: type[BaseException] | None = None) -> None:
+        super().__init__({})
+        self.fails = fails
+        self.results: list[RunResult] = []
+
+    @hookimpl
+    def limpet_run_ended(self, result: RunResult) -> None:
+        self.results.append(result)
+        if self.fails:
+            raise self.fails("out of luck")
+
+    @property
+    def codes(self) -> list[int]:
+        """The exit codes."""
+        return [result.exit_code for result in self.results]
+
+
+class LateMonitor(Monitor):
+    """One that is told after the others."""
+
+    @hookimpl(trylast=True)
+    def limpet_run_ended(self, result: RunResult) -> None:
+        super().limpet_run_ended(result)
+
+
+@pytest.mark.parametrize(("exit_code", "expected"), [(0, 1), (3, 1), (12, 12)])
+def test_monitors_hear_of_another_hooks_failure(
+    caller: HookCaller, log: list[str], exit_code: int, expected: int
+) -> None:
+    """The run ends with exit code 1 because a hook failed after it: a monitor that shows green would lie."""
+    caller.add("late", late := LateMonitor())
+    caller.add("a", Recording(log, "a", ("finished", "failed")))
+    caller.add("b", monitor := Monitor())
+    caller.add("c", failing := Monitor(ValueError))
+    with pytest.raises(HookError):
+        caller.ended(RunResult(exit_code, None, {"files_new": 5}))
+    assert (failing.codes, monitor.codes, late.codes) == ([expected], [expected], [expected])
+    assert late.results[0].figures == {"files_new": 5}
+
+
+def test_monitors_hear_of_a_failure_at_the_very_end(caller: HookCaller, reporter: Listening) -> None:
+    """What is told last of all is told one after the other, so that even this failure is known."""
+    caller.add("late", late := LateMonitor())
+    caller.add("b", Monitor(ValueError))
+    with pytest.raises(HookError, match="hook b failed at run ended: out of luck"):
+        caller.ended(RunResult(0))
+    assert late.codes == [1]
+    assert late.results[0].error == "hook b failed at run ended: out of luck"
+    caller = HookCaller(RUN, reporter)
+    caller.add("late", late := LateMonitor())
+    caller.add("b", Monitor(ValueError), only_warns=True)
+    caller.ended(RunResult(0))
+    assert late.codes == [0], "a failure that is only warned of is none"
+    assert reporter.warnings == ["hook b failed at run ended: out of luck"]
+
+
+def test_interrupted_at_the_end(caller: HookCaller, log: list[str]) -> None:
+    """Ctrl-C while one hook cleans up must not keep the others from it, and ends the process as Ctrl-C does."""
+    caller.add("late", late := LateMonitor())
+    caller.add("a", Recording(log, "a", ("finished",)))
+    caller.add("b", Monitor(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        caller.ended(RunResult(0))
+    assert log == ["a finished"]
+    assert late.codes == [130]
+
+
 def test_excluding(caller: HookCaller, log: list[str]) -> None:
     """Any hook may leave a path out; without hooks the core need not ask at all."""
     assert caller.excludes is None

@@ -61,6 +61,8 @@ def _printed(option: str, line: str) -> bytes:
         words = shlex.split(line)
     except ValueError as error:
         raise UsageError(f"{option} is not a command line: {error}") from error
+    if not words:
+        raise UsageError(f"{option} is empty")
     try:
         done = subprocess.run(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False, timeout=TIME_LIMIT_S

@@ -150,13 +150,13 @@ class HookCaller:
             yield self._manager.subset_hook_caller(call, [other for other in plugins if other is not plugin])
 
     def _as_it_ends(self, result: RunResult) -> RunResult:
-        """The result, with the failure that a hook adds to it."""
-        if not result.is_good or not self._held_back:
-            return result
-        first = self._held_back[0]
-        if isinstance(first, HookError):
-            return replace(result, exit_code=first.exit_code, error=str(first))
-        return replace(result, exit_code=_EXIT_INTERRUPTED, error="interrupted")
+        """The result, with what the hooks add to it: a failure, or Ctrl-C that met one of them."""
+        failures = [error for error in self._held_back if isinstance(error, HookError)]
+        if len(failures) < len(self._held_back):
+            return replace(result, exit_code=_EXIT_INTERRUPTED, error="interrupted")
+        if result.is_good and failures:
+            return replace(result, exit_code=failures[0].exit_code, error=str(failures[0]))
+        return result
 
     def _prepare(self, scheme: str, shown: str) -> str | None:
         answers = self._call("limpet_source_prepare", run=self.run, path=shown, scheme=scheme)
