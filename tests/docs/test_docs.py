@@ -106,7 +106,7 @@ def test_flags_exist(page: Path) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_flag_is_documented(name: str) -> None:
     """A flag that these pages are silent about is found by nobody who needs it."""
-    text = "".join((ROOT / "docs" / page).read_text() for page in ("guide.md", "restic.md"))
+    text = "".join((ROOT / "docs" / page).read_text() for page in ("guide.md", "restic.md", "configuration.md"))
     assert [flag for flag in flags_of(name) if not re.search(rf"{flag}(?![\w-])", text)] == []
 
 

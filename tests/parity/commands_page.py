@@ -67,6 +67,12 @@ NOTES: Mapping[tuple[str, str], Note] = {
     ("options", ""): Note(Handling.EXTENDED, "of all installed plugins, hooks and sources included"),
     ("plugin list", ""): Note(Handling.OWN, "all plugins, broken ones too"),
     ("plugin check", ""): Note(Handling.OWN, "runs the conformance suite of backends at a place of yours"),
+    ("profile check", ""): Note(Handling.OWN, "every mistake with its file, line and key"),
+    ("profile list", ""): Note(Handling.OWN, "the profiles of the configuration"),
+    ("profile show", ""): Note(Handling.OWN, "what a profile comes to, and its command lines"),
+    ("schedule install", ""): Note(Handling.OWN, "systemd's timers, or cron"),
+    ("schedule list", ""): Note(Handling.OWN, "what is scheduled, and the next runs"),
+    ("schedule remove", ""): Note(Handling.OWN, "exactly what was installed"),
     ("plugin info", ""): Note(Handling.OWN, "contract, options and origin of one"),
     ("self-update", ""): Note(
         Handling.NO_EFFECT,

@@ -6,6 +6,8 @@ the root group and onto every command that is loaded, and each occurrence lands 
 
 from __future__ import annotations
 
+import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -25,6 +27,8 @@ MIN_PACK_SIZE_MIB = 4
 MAX_PACK_SIZE_MIB = 128
 DEFAULT_PACK_SIZE_MIB = 16
 MAX_VERBOSITY = 3
+SECRET_OPTIONS_VARIABLE = "LIMPET_SECRET_OPTIONS"
+"""Options of plugins as one JSON object, by full name: how `limpet run` hands secret ones to its commands."""
 _COMMA = re.compile(",")
 _NEXT_OPTION = re.compile(r",(?=[\w-]+\.[\w-]+=)")
 """`-o a.b=1,c.d=2` are two options, as in restic; any other comma belongs to the value."""
@@ -105,12 +109,16 @@ class GlobalOptions:
         return mebibytes << 20
 
     def extended(self) -> dict[str, str]:
-        """What -o says, by full name; UsageError for a bad form and for a plugin that is not there."""
+        """What -o says, by full name; UsageError for a bad form and for a plugin that is not there.
+
+        Options that must not show in the list of processes may come by $LIMPET_SECRET_OPTIONS instead.
+        """
+        secret = _secret_options()
         if not self.option:
-            return {}
+            return secret
         from limpet import registry  # noqa: PLC0415  # brings stevedore
 
-        return registry.parse_options(self.option)
+        return secret | registry.parse_options(self.option)
 
     def transport(self) -> Transport:
         """How backends are to talk to their servers; UsageError where a certificate cannot be used."""
@@ -130,6 +138,20 @@ class GlobalOptions:
         if self.cacert or self.tls_client_cert:
             transport.ssl_context()  # as in restic a bad one is an error whatever the backend
         return transport
+
+
+def _secret_options() -> dict[str, str]:
+    """The options of $LIMPET_SECRET_OPTIONS; UsageError that names it and shows nothing of it."""
+    text = os.environ.get(SECRET_OPTIONS_VARIABLE)
+    if not text:
+        return {}
+    try:
+        given = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UsageError(f"{SECRET_OPTIONS_VARIABLE} is no JSON") from error
+    if not isinstance(given, dict) or not all(isinstance(value, str) for value in given.values()):
+        raise UsageError(f"{SECRET_OPTIONS_VARIABLE} is no JSON object of texts")
+    return given
 
 
 class GlobalOption(click.Option):

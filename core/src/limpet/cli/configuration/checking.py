@@ -1,0 +1,178 @@
+"""Everything about a profile that can be known without opening a repository."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+
+from limpet import registry
+from limpet.cli.configuration.document import ConfigurationError, Place
+from limpet.cli.configuration.flags import Flag, flags_of, global_flags
+from limpet.cli.configuration.loading import Configuration
+from limpet.cli.configuration.plan import plan
+from limpet.cli.configuration.profiles import Password, Profile
+from limpet.cli.configuration.reading import unknown
+from limpet.cli.configuration.references import (
+    Reference,
+    ReferenceKind,
+    command_words,
+    require_file,
+    require_variable,
+)
+from limpet.cli.configuration.resolving import Resolver
+from limpet.cli.scheduling.times import check_schedule
+from limpet.errors import LimpetError
+from limpet.patterns import Patterns
+from limpet.registry.kinds import PluginKind
+from limpet.registry.loading import names
+from limpet.registry.location import PATH
+
+_NAMES_FILE = "file"
+"""What a flag calls its value in the help where it is the name of a file."""
+
+
+def mistakes_in(configuration: Configuration, profiles: Sequence[str]) -> list[ConfigurationError]:
+    """All mistakes that are found, in the order of the file; of all profiles where none is named."""
+    found: list[ConfigurationError] = []
+    resolver = configuration.resolver(found.append)
+    for name in profiles:
+        configuration.require(name, resolver)
+    for name in profiles or sorted(resolver.profiles):
+        is_wanted = bool(profiles) or not _is_inherited(name, resolver)
+        try:
+            _Checker(resolver.profile(name), found.append).check(is_wanted=is_wanted)
+        except ConfigurationError as mistake:  # profiles in a ring: there is nothing to resolve
+            found.append(mistake)
+    told = {str(mistake): mistake for mistake in found}  # what is inherited is met more than once
+    return list(told.values())
+
+
+def _is_inherited(name: str, resolver: Resolver) -> bool:
+    """Whether another profile is made from it."""
+    parents = (table.entries.get("inherits") for table in resolver.profiles.values())
+    return any(getattr(parent, "value", None) == name for parent in parents)
+
+
+class _Checker:
+    def __init__(self, profile: Profile, tell: Callable[[ConfigurationError], None]) -> None:
+        self._profile = profile
+        self._tell = tell
+
+    def check(self, *, is_wanted: bool) -> None:
+        """Tell of what is wrong. A profile that is only there to be inherited need not be whole."""
+        profile = self._profile
+        if profile.repositories or is_wanted:
+            self._try(plan, profile)
+        for repository in profile.repositories:
+            self._check_password(repository.password)
+            self._check_files(repository.flags)
+        for step in profile.steps:
+            self._check_files(step.flags)
+        self._check_files(profile.flags)
+        for reference in self._references():
+            self._check_reference(reference)
+        self._check_sources()
+        self._check_excludes()
+        self._check_hooks()
+        if profile.schedule is not None:
+            self._try(check_schedule, profile.schedule)
+
+    def _try(self, look: Callable[..., object], *arguments: object) -> None:
+        try:
+            look(*arguments)
+        except ConfigurationError as mistake:
+            self._tell(mistake)
+
+    def _check_password(self, password: Password) -> None:
+        if password.place is None:
+            return
+        if password.file is not None:
+            self._try(require_file, password.file.value, self._profile.folder, password.place)
+        if password.command is not None:
+            self._check_program(password, password.place)
+        if password.reference is not None:
+            self._check_reference(password.reference)
+
+    def _check_program(self, password: Password, place: Place) -> None:
+        assert password.command is not None
+        try:
+            program = command_words(password.command, place)[0]
+        except ConfigurationError as mistake:
+            self._tell(mistake)
+            return
+        self._require_program(program, place)
+
+    def _require_program(self, program: str, place: Place) -> None:
+        path = os.path.join(self._profile.folder, program) if "/" in program else program
+        if shutil.which(path) is None:
+            self._tell(place.mistake(f"there is no program {program}"))
+
+    def _references(self) -> Iterator[Reference]:
+        profile = self._profile
+        values: list[object] = list(profile.environment.values())
+        values += [option.value for option in profile.options]
+        values += [option.value for repository in profile.repositories for option in repository.options]
+        yield from (value for value in values if isinstance(value, Reference))
+
+    def _check_reference(self, reference: Reference) -> None:
+        match reference.kind:
+            case ReferenceKind.VARIABLE:
+                self._try(require_variable, reference)
+            case ReferenceKind.FILE:
+                self._try(require_file, reference.target.value, self._profile.folder, reference.place)
+            case ReferenceKind.COMMAND:
+                with suppress(ConfigurationError):
+                    self._require_program(command_words(reference.target, reference.place)[0], reference.place)
+            case ReferenceKind.HOOK:
+                installed = names(PluginKind.HOOK)
+                if reference.target.value not in installed:
+                    self._tell(reference.place.mistake(unknown(reference.target.value, installed, "installed hook")))
+
+    def _check_files(self, flags: Sequence[Flag]) -> None:
+        for flag in flags:
+            name = flag.name.removeprefix("--")
+            known = [global_flags(), *(flags_of(step.command) for step in self._profile.steps)]
+            option = next((flags[name] for flags in known if name in flags), None)
+            if option is not None and option.metavar == _NAMES_FILE and flag.value is not None:
+                self._try(require_file, flag.value.value, self._profile.folder, flag.place)
+
+    def _check_sources(self) -> None:
+        setting = self._profile.table.entries.get("sources")
+        items = getattr(setting, "items", ())
+        for text, item in zip(self._profile.sources, items, strict=False):
+            argument = registry.source_argument(text.value)
+            if argument.scheme != PATH:
+                try:
+                    registry.source(argument.scheme)
+                except LimpetError as error:
+                    self._tell(item.place.mistake(str(error)))
+            elif "://" in argument.rest:
+                scheme = argument.rest.partition(":")[0]
+                reason = unknown(scheme, names(PluginKind.SOURCE), "installed source")
+                self._tell(item.place.mistake(f"{reason} (`pip install limpet-source-{scheme}`, if there is one)"))
+            elif not os.path.lexists(os.path.join(self._profile.folder, argument.rest)):
+                self._tell(item.place.mistake(f"{text.shown} does not exist"))
+
+    def _check_excludes(self) -> None:
+        setting = self._profile.table.entries.get("excludes")
+        for text, item in zip(self._profile.excludes, getattr(setting, "items", ()), strict=False):
+            try:
+                Patterns([text.value], option="excludes")
+            except LimpetError as error:
+                self._tell(item.place.mistake(str(error)))
+
+    def _check_hooks(self) -> None:
+        """Build them, which does nothing yet, where that needs no secret that a command would have to give."""
+        profile = self._profile
+        table = profile.table.entries.get("hooks")
+        for where, hooks in profile.hooks.items():
+            own = [option for option in profile.options if option.plugin in hooks]
+            if not hooks or any(isinstance(option.value, Reference) for option in own):
+                continue
+            try:
+                registry.hooks({option.name: option.read(profile.folder) for option in own}, hooks)
+            except LimpetError as error:
+                place = table.place if table is not None else profile.place
+                self._tell(place.mistake(f"{where}: {error}"))

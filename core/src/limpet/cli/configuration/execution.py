@@ -1,0 +1,128 @@
+"""A planned run carried out: one process for each command, one after the other, the worst exit code in the end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from limpet.cli.configuration.expansion import Text
+from limpet.cli.configuration.plan import PlannedCommand
+from limpet.cli.configuration.profiles import Profile
+from limpet.cli.exits import EXIT_FAILED, EXIT_INCOMPLETE
+from limpet.cli.json_output import encode_json
+from limpet.cli.options import SECRET_OPTIONS_VARIABLE
+from limpet.errors import LimpetError
+
+SKIPPED = None
+_DROPPED = ("REPOSITORY", "REPOSITORY_FILE", "HOOKS")
+_DROPPED_WITH_PASSWORD = ("PASSWORD", "PASSWORD_FILE", "PASSWORD_COMMAND")
+PROFILE_VARIABLE = "LIMPET_PROFILE"
+"""Tells the hooks of the commands which profile they belong to."""
+_PREFIXES = ("LIMPET_", "RESTIC_")
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How one command ended; None for the exit code where it was left out because an earlier one had failed."""
+
+    planned: PlannedCommand
+    exit_code: int | None
+    duration_s: float = 0.0
+
+    @property
+    def words(self) -> str:
+        """Its end in a word or two."""
+        if self.exit_code is SKIPPED:
+            return "left out, as an earlier command failed here"
+        return {0: "ok", EXIT_INCOMPLETE: "incomplete (exit code 3)"}.get(
+            self.exit_code, f"failed (exit code {self.exit_code})"
+        )
+
+
+def worst(exit_codes: Sequence[int]) -> int:
+    """The exit code of the whole: 0 if all went well, 3 if some was incomplete, else the first failure's."""
+    failures = [code for code in exit_codes if code not in {0, EXIT_INCOMPLETE}]
+    return failures[0] if failures else max(exit_codes, default=0)
+
+
+class Execution:
+    """Runs the commands. After a failure the repository it happened in is left alone, the others go on."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        begin: Callable[[PlannedCommand], None],
+        warn: Callable[[str], None],
+        lock: int | None = None,
+        shows_results: bool = True,
+    ) -> None:
+        self._profile = profile.name
+        self._folder = profile.folder
+        self._held = () if lock is None else (lock,)
+        self._output = None if shows_results else subprocess.DEVNULL
+        self._begin = begin
+        self._warn = warn
+
+    def run(self, planned: Sequence[PlannedCommand]) -> list[Ended]:
+        """How each of them ended. KeyboardInterrupt is passed on when the command that runs has cleaned up."""
+        ended: list[Ended] = []
+        failed: set[str] = set()
+        for command in planned:
+            if command.repository in failed:
+                ended.append(Ended(command, SKIPPED))
+                continue
+            self._begin(command)
+            started = time.monotonic()
+            exit_code = self._exit_code(command)
+            if exit_code not in {0, EXIT_INCOMPLETE}:
+                failed.add(command.repository)
+            ended.append(Ended(command, exit_code, time.monotonic() - started))
+        return ended
+
+    def _exit_code(self, command: PlannedCommand) -> int:
+        try:
+            environment = self._environment(command)
+        except LimpetError as error:  # a secret that cannot be had: the other repositories may have theirs
+            self._warn(f"Fatal: {error}")
+            return error.exit_code
+        # -P: a folder named `limpet` where the configuration is must not be taken for the program.
+        argv = [sys.executable, "-P", "-m", "limpet.cli.main", *(word.value for word in command.words)]
+        try:
+            process = subprocess.Popen(
+                argv, env=environment, cwd=self._folder, stdout=self._output, pass_fds=self._held
+            )
+        except OSError as error:
+            self._warn(f"Fatal: cannot start limpet {command.command}: {error}")
+            return EXIT_FAILED
+        try:
+            code = process.wait()
+        except BaseException:
+            _stop(process)
+            raise
+        return code if code >= 0 else 128 - code
+
+    def _environment(self, command: PlannedCommand) -> Mapping[str, str]:
+        """The caller's environment, without what the profile decides; with the secrets, which are read now."""
+        dropped = [*_DROPPED, *(_DROPPED_WITH_PASSWORD if command.drops_password else ())]
+        gone = {prefix + name for prefix in _PREFIXES for name in dropped}
+        values = {name: value for name, value in os.environ.items() if name not in gone}
+        values[PROFILE_VARIABLE] = self._profile
+        for name, given in command.environment.items():
+            values[name] = given.value if isinstance(given, Text) else given.read(self._folder)
+        if command.secret_options:
+            secrets = {option.name: option.read(self._folder) for option in command.secret_options}
+            values[SECRET_OPTIONS_VARIABLE] = encode_json(secrets)
+        return values
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Have the command end with its clean-up, however long that takes; Ctrl-C may have reached it already."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+    process.wait()

@@ -1,0 +1,1 @@
+"""Profiles run at their time: by systemd's timers or by cron."""
