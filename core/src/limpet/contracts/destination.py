@@ -16,6 +16,8 @@ from limpet.contracts.process import InputProcess
 from limpet.errors import DestinationError, UsageError
 from limpet.progress import Reporter
 
+ZEROS_BYTES = 1 << 20
+
 
 @dataclass(frozen=True, slots=True)
 class Piece:
@@ -24,6 +26,15 @@ class Piece:
     size_bytes: int
     data: bytes | memoryview | None
     """Valid until the next piece is asked for."""
+
+    def blocks(self) -> Iterator[bytes | memoryview]:
+        """The bytes, for a destination that has no use for knowing of zeros; a mebibyte of them at a time."""
+        if self.data is not None:
+            yield self.data
+            return
+        zeros = bytes(min(self.size_bytes, ZEROS_BYTES))
+        for start in range(0, self.size_bytes, ZEROS_BYTES):
+            yield memoryview(zeros)[: self.size_bytes - start]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +124,23 @@ def feed(
     except (OSError, ValueError) as error:
         raise DestinationError(f"failed to start command {argv[0]}: {error}") from error
     try:
-        _feed_all(file, process)
+        is_read = _feed_all(file, process)
         ending = process.wait()
     finally:
         process.end()
+    if ending is None and not is_read:
+        ending = "it ended before it had read all of it"
     if ending is not None:
         said = f": {process.last_words}" if process.last_words else ""
         raise DestinationError(f"{file.path}: command {argv[0]} failed: {ending}{said}")
 
 
-def _feed_all(file: StoredFile, process: InputProcess) -> None:
+def _feed_all(file: StoredFile, process: InputProcess) -> bool:
+    """Whether all was taken; how the command ended says why not."""
     try:
         for piece in file.pieces():
-            process.write(bytes(piece.size_bytes) if piece.data is None else piece.data)
+            for data in piece.blocks():
+                process.write(data)
     except BrokenPipeError:
-        return  # How it ended says why; one that ended well had enough.
+        return False
+    return True

@@ -10,10 +10,12 @@ from limpet.registry.opening import (
     connections_option,
     hooks,
     open_backend,
+    open_destination,
     parse_options,
     scratch_location,
     source,
     source_argument,
+    source_folders,
     source_options,
 )
 
@@ -28,11 +30,13 @@ __all__ = [
     "is_installed",
     "names",
     "open_backend",
+    "open_destination",
     "parse_options",
     "redact",
     "redact_arguments",
     "scratch_location",
     "source",
     "source_argument",
+    "source_folders",
     "source_options",
 ]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import click
 
     from limpet.contracts.backend import Backend
+    from limpet.contracts.destination import Destination
     from limpet.contracts.hooks import RunInfo
     from limpet.contracts.source import Source
     from limpet.contracts.transport import Transport
@@ -112,6 +113,41 @@ def _watched(opened: Backend, timeout_s: float | None) -> Backend:
 def source_options(scheme: str, options: Mapping[str, str] | None = None) -> dict[str, OptionValue]:
     """The values a source of this scheme is opened with, from full names, the environment and the defaults."""
     return plugin_options(PluginKind.SOURCE, scheme, source(scheme).options, options or {})
+
+
+def open_destination(
+    location: str,
+    options: Mapping[str, str] | None = None,
+    *,
+    reporter: Reporter | None = None,
+    own_places: Sequence[str] = (),
+) -> Destination:
+    """The destination that `SCHEME:PLACE` names: the way back of the source of that name.
+
+    UsageError for another form and for a source that knows no way back, PluginError for one that is broken.
+    """
+    argument = source_argument(location)
+    plugin = source(argument.scheme)
+    if plugin.destination is None or argument.scheme == PATH:
+        hint = "; for a folder there is --target" if argument.scheme == PATH else ""
+        raise UsageError(f"{argument} is not something that files can be restored into{hint}")
+    from limpet.contracts.destination import DestinationRequest  # noqa: PLC0415  # few restores need it
+
+    values = source_options(argument.scheme, options)
+    request = DestinationRequest(argument.rest, values, reporter, tuple(own_places))
+    try:
+        return plugin.destination.open(request)
+    except LimpetError:
+        raise
+    except Exception as error:
+        raise PluginError(
+            f"source plugin {argument.scheme!r} could not open {argument}: {type(error).__name__}: {error}"
+        ) from error
+
+
+def source_folders(argument: str) -> Sequence[str]:
+    """The folders of a snapshot where the source of such an argument puts what it delivers, as is the custom."""
+    return [f"/{name}" for name in aliases(PluginKind.SOURCE, source_argument(argument).scheme)]
 
 
 def plugin_options(

@@ -30,6 +30,7 @@ def _many(*flags: str, metavar: str, text: str) -> Callable[[Command], Command]:
 
 @click.command("restore", context_settings={"allow_interspersed_args": True})
 @click.option("-t", "--target", default="", metavar="directory", help="directory to extract data to")
+@click.option("--into", metavar="scheme:place", help="restore into a database, a device, ... instead of a directory")
 @pattern_options
 @_many("--exclude-xattr", metavar="pattern", text="exclude xattr by pattern")
 @_many("--include-xattr", metavar="pattern", text="include xattr by pattern")
@@ -56,16 +57,28 @@ def _many(*flags: str, metavar: str, text: str) -> Callable[[Command], Command]:
 )
 @click.argument("snapshot_ids", nargs=-1, metavar="SNAPSHOTID")
 @pass_session
-def command(session: Session, /, *, snapshot_ids: Sequence[str], target: str, verify: bool, **flags: Any) -> None:
+def command(
+    session: Session, /, *, snapshot_ids: Sequence[str], target: str, into: str | None, verify: bool, **flags: Any
+) -> None:
     """Extract the data from a snapshot from the repository to a directory.
 
     The special snapshotID "latest" restores the latest snapshot in the repository. With "snapshotID:subfolder"
     only that folder of the snapshot is restored, its content right into the target directory.
+
+    With --into a file goes back into what its source took it from: "snapshotID:/path/of/file" names it, else it is
+    what the source of that scheme has in the snapshot.
     """
     options = _options(flags)
-    _refuse_contradictions(snapshot_ids, target, options, verify=verify)
+    if into is not None:
+        _refuse_with_into(target, options, verify=verify)
+    _refuse_contradictions(snapshot_ids, into or target, options, verify=verify)
     with session.locked_repository() as repository:
         chosen = snapshot_filter(flags["host"], flags["tag"], flags["path"])
+        if into is not None:
+            from limpet.cli.restore_into import run_restore_into  # noqa: PLC0415  # needs more than other restores
+
+            run_restore_into(session, repository, snapshot_ids[0], chosen, into)
+            return
         try:
             stored, subfolder = find_snapshot(repository, snapshot_ids[0], chosen)
         except (RepositoryError, IntegrityError) as error:
@@ -118,6 +131,16 @@ def _refuse_contradictions(snapshot_ids: Sequence[str], target: str, options: Re
         raise UsageError("--dry-run and --verify are mutually exclusive")
     if options.delete and os.path.normpath(target) in {"/", "//"} and options.select is None:
         raise UsageError("'--target / --delete' must be combined with an include or exclude filter")
+
+
+def _refuse_with_into(target: str, options: RestoreOptions, *, verify: bool) -> None:
+    """Those flags are about files in a folder."""
+    if target:
+        raise UsageError("--into and --target are mutually exclusive")
+    if verify or options != RestoreOptions():
+        raise UsageError(
+            "--into takes none of the flags that are about files in a folder; look at the tool's own options"
+        )
 
 
 def _print_summary(session: Session, result: RestoreResult) -> None:

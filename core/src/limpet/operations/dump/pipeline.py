@@ -1,10 +1,10 @@
-"""Reads, renders and writes portions: threads read ahead, worker processes render, one thread writes in order."""
+"""Reads and renders portions: threads read ahead, worker processes render, in order comes out what is to be written."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -49,12 +49,11 @@ class _Waiting:
 
 
 class Pipeline:
-    """Takes steps and writes what they stand for; a context manager, which ends the workers."""
+    """Takes steps and gives what they stand for; a context manager, which ends the workers."""
 
-    def __init__(self, repository: Repository, writer: ArchiveWriter, out: Writable) -> None:
+    def __init__(self, repository: Repository, writer: ArchiveWriter) -> None:
         self._repository = repository
         self._writer = writer
-        self._out = out
         cpus = usable_cpus()
         count = cpus + SPARE_BUFFERS
         self._buffers = SharedBuffers(count, BUFFER_BYTES)
@@ -74,25 +73,28 @@ class Pipeline:
         self._workers.__exit__(kind, error, trace)
         self._threads.shutdown(wait=error is None)
 
-    def run(self, steps: Iterable[Step]) -> None:
-        """Write all that the steps stand for. Errors as `Repository.load_blob`."""
-        for step in steps:
-            if isinstance(step, Begin | End):
-                self._waiting.append(step)
-                continue
-            while not self._free:
-                self._write_next()
-            buffer = self._free.pop()
-            self._waiting.append(_Waiting(self._threads.submit(self._render, step, buffer), buffer))
-        while self._waiting:
-            self._write_next()
+    def pieces(self, steps: Iterable[Step]) -> Iterator[bytes | memoryview]:
+        """What the steps stand for, each piece valid until the next is asked for. Errors as `Repository.load_blob`."""
+        try:
+            for step in steps:
+                if isinstance(step, Begin | End):
+                    self._waiting.append(step)
+                    continue
+                while not self._free:
+                    yield from self._next()
+                buffer = self._free.pop()
+                self._waiting.append(_Waiting(self._threads.submit(self._render, step, buffer), buffer))
+            while self._waiting:
+                yield from self._next()
+        finally:
+            self._drop_waiting()
 
-    def _write_next(self) -> None:
-        step = self._waiting.popleft()
+    def _next(self) -> Iterator[bytes | memoryview]:
+        step = self._waiting[0]
         if isinstance(step, Begin):
-            self._out.write(self._writer.begin(step.entry))
+            yield self._writer.begin(step.entry)
         elif isinstance(step, End):
-            self._out.write(self._writer.end())
+            yield self._writer.end()
         else:
             rendered = step.rendered.result()
             self._writer.wholes(rendered.records)
@@ -100,8 +102,17 @@ class Pipeline:
                 self._writer.parts(rendered.parts)
             view = self._buffers.view(step.buffer)
             data = rendered.data
-            self._out.write(view[SEALED_BYTES : SEALED_BYTES + rendered.size_bytes] if data is None else data)
+            yield view[SEALED_BYTES : SEALED_BYTES + rendered.size_bytes] if data is None else data
             self._free.append(step.buffer)
+        self._waiting.popleft()
+
+    def _drop_waiting(self) -> None:
+        """Nobody wants the rest: its buffers are free as soon as nothing is written to them any more."""
+        for step in self._waiting:
+            if isinstance(step, _Waiting):
+                step.rendered.cancel() or wait([step.rendered])
+                self._free.append(step.buffer)
+        self._waiting.clear()
 
     # -- in the threads -----------------------------------------------------------------------------------------
 

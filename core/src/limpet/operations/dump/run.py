@@ -88,5 +88,6 @@ def _dump_file(repository: Repository, fields: Fields, out: Writable, path: byte
 
 
 def _run(repository: Repository, writer: ArchiveWriter, out: Writable, wanted: Iterable[Step]) -> None:
-    with Pipeline(repository, writer, out) as pipeline:
-        pipeline.run(wanted)
+    with Pipeline(repository, writer) as pipeline:
+        for piece in pipeline.pieces(wanted):
+            out.write(piece)
