@@ -99,6 +99,6 @@ class MariadbServer:
     def _run(self, statements: str, database: str = "") -> subprocess.CompletedProcess[bytes]:
         command = [
             str(program("mariadb")), "--no-defaults", "--user=root", f"--socket={self.socket}", "--batch", "--raw",
-            "--skip-column-names", "--default-character-set=utf8mb4", f"--database={database}",
+            "--skip-column-names", "--default-character-set=utf8mb4", "--comments", f"--database={database}",
         ]  # fmt: skip
         return subprocess.run(command, input=statements.encode(), capture_output=True, check=False)

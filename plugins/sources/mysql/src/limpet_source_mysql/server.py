@@ -64,11 +64,14 @@ class Server:
         return cls(str(address), address.folder, arguments, environment)
 
     def client(self, *arguments: str) -> list[str]:
-        """The command line of the client, reading statements from its standard input; stops at the first error."""
+        """The command line of the client, reading statements from its standard input; stops at the first error.
+
+        MariaDB's would take the comments out of routines if it were not told to leave them.
+        """
         return [
             client_program(), *self.arguments, "--batch", "--skip-column-names", "--raw", "--no-auto-rehash",
-            f"--default-character-set={CHARACTER_SET}", f"--connect-timeout={CONNECT_TIMEOUT_S}",
-            f"--max-allowed-packet={LARGEST_PACKET}", *arguments,
+            "--comments", f"--default-character-set={CHARACTER_SET}",
+            f"--connect-timeout={CONNECT_TIMEOUT_S}", f"--max-allowed-packet={LARGEST_PACKET}", *arguments,
         ]  # fmt: skip
 
     def ask(self, statement: str, failed: Callable[[str], Exception]) -> list[str]:

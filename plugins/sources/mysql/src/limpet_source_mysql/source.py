@@ -18,6 +18,7 @@ from limpet.errors import SourceError, UsageError
 from limpet_source_mysql.charset import CharacterSet, ask_character_set
 from limpet_source_mysql.commands import dump_command, physical_command
 from limpet_source_mysql.destination import MysqlDestination
+from limpet_source_mysql.floats import rounded_columns, words_about
 from limpet_source_mysql.grouping import grouped
 from limpet_source_mysql.names import ALL_DATABASES, PHYSICAL, SQL, database_file
 from limpet_source_mysql.server import PARAMETERS, SCHEME, Server, identifier
@@ -89,7 +90,7 @@ class MysqlSource(DumpSource):
         """SourceError for a server that does not let us in, or has no such database: before anything is stored."""
         for one in self._wanted:
             if not one.is_physical:  # Whose program signs in with what it needs, and the client may not be there.
-                _ask(one)
+                self._ask(one)
 
     def finish(self) -> None:
         """As in the base class. What commands that ended well had to say is told to the reporter."""
@@ -98,6 +99,14 @@ class MysqlSource(DumpSource):
             for one in self._wanted:
                 for line in one.said if not one.is_physical else ():
                     self._reporter.warning(line)
+
+    def _ask(self, wanted: _Wanted) -> None:
+        def failed(reason: str) -> SourceError:
+            return SourceError(reason, targets=[wanted.path])
+
+        wanted.character_set = ask_character_set(wanted.server, wanted.database, failed)
+        if self._reporter is not None and (rounded := rounded_columns(wanted.server, wanted.database, failed)):
+            self._reporter.note(f"{wanted.server.shown}: {words_about(rounded)}")
 
 
 def _wanted(target: str, request: SourceRequest) -> _Wanted:
@@ -124,13 +133,6 @@ def _names(address: ServiceAddress, parameter: str) -> Sequence[str]:
     if not all(names):
         raise UsageError(f"{address}: {parameter} is not of the form NAME,NAME")
     return names
-
-
-def _ask(wanted: _Wanted) -> None:
-    def failed(reason: str) -> SourceError:
-        return SourceError(reason, targets=[wanted.path])
-
-    wanted.character_set = ask_character_set(wanted.server, wanted.database, failed)
 
 
 def _joined(wanted: _Wanted, dump: Dump, output: BinaryIO) -> BinaryIO:
