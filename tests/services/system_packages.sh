@@ -56,6 +56,13 @@ need_for_test() {
     need ldap-utils ldapadd ldapmodify ldapsearch
     need etcd-server etcd
     need etcd-client etcdctl
+    need prometheus-pushgateway prometheus-pushgateway
+    need prometheus-node-exporter prometheus-node-exporter
+    need dbus-daemon dbus-daemon
+    need gnome-keyring gnome-keyring-daemon
+    need libsecret-tools secret-tool
+    need pass pass
+    need gnupg gpg gpg-agent
     [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
     need btrfs-progs mkfs.btrfs btrfs
     need lvm2 lvm
@@ -90,7 +97,15 @@ install() {
             printf "#!/bin/sh\nexit 101\n" > "$policy" && chmod 755 "$policy"
         fi
         apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 install -y --no-install-recommends "$@" > /dev/null || exit
-        case " $* " in *" openssh-server "*) ! command -v systemctl > /dev/null || systemctl --quiet disable ssh.service ;; esac
+        command -v systemctl > /dev/null || exit 0
+        for package in "$@"; do
+            case $package in
+                openssh-server | postgresql | mariadb-server | redis-server | slapd | etcd-server | prometheus-*)
+                    for unit in $(dpkg -L "$package" | sed -n "s|.*/systemd/system/\([^@/]*[.]service\)\$|\1|p"); do
+                        systemctl --quiet disable "$unit" || true
+                    done ;;
+            esac
+        done
     ' install "${missing[@]}"
 }
 

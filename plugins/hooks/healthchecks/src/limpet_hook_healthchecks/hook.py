@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from limpet.contracts.delivery import TIMEOUT, TRIES, deliver, verify_limits
 from limpet.contracts.hooks import COMMANDS, ON_ERROR, Hook, RunInfo, RunResult, concerns, hookimpl
 from limpet.contracts.options import Option, Options
 from limpet.contracts.run_report import report_lines, report_title
@@ -12,6 +13,7 @@ from limpet.contracts.secret import given_secret, secret_options
 from limpet.errors import UsageError
 
 from limpet_hook_healthchecks.address import PingAddress, ping_address, slug_address
+from limpet_hook_healthchecks.pinging import ping
 
 NAME = "healthchecks"
 BASE = "https://hc-ping.com"
@@ -35,8 +37,8 @@ class HealthchecksHook(Hook):
         Option("exit_code", "tell the exit code, not only /fail", type="boolean", default=True),
         Option("incomplete", "what exit code 3, files that could not be read, is: `fail` or `success`", default="fail"),
         Option("log_size", "how long the message may be, with the log", type="size", default=LOG_SIZE),
-        Option("timeout", "how long one try may take", type="duration", default=5.0),
-        Option("tries", "how often it is tried", type="integer", default=3),
+        TIMEOUT,
+        TRIES,
         COMMANDS,
         Option(ON_ERROR.name, ON_ERROR.help, default="warn"),
     )
@@ -46,9 +48,8 @@ class HealthchecksHook(Hook):
         self._address = _address(options)
         if options["incomplete"] not in {"fail", "success"}:
             raise UsageError(f"healthchecks.incomplete: {options['incomplete']!r} is neither fail nor success")
-        self._timeout_s = _at_least(options, "timeout", 0.1)
-        self._tries = int(_at_least(options, "tries", 1))
-        self._log_size = int(_at_least(options, "log_size", 0))
+        verify_limits(NAME, options)
+        self._log_size = int(options["log_size"] or 0)
 
     @hookimpl(tryfirst=True)
     def limpet_run_started(self, run: RunInfo) -> None:
@@ -70,18 +71,12 @@ class HealthchecksHook(Hook):
     def _ping(self, run: RunInfo, signal: str, body: str) -> None:
         if not concerns(self.settings, run):
             return
-        from limpet_hook_healthchecks.pinging import ping  # noqa: PLC0415  # brings urllib and ssl
-
         parameters = {"rid": run.run_id} if run.run_id else {}
         if self.settings["create"]:
             parameters["create"] = "1"
-        ping(
-            self._address.endpoint(signal, parameters),
-            self._address.server,
-            body.encode(errors="replace"),
-            timeout_s=self._timeout_s,
-            tries=self._tries,
-        )
+        url = self._address.endpoint(signal, parameters)
+        timeout_s = float(self.settings[TIMEOUT.name] or 0)
+        deliver(self._address.server, lambda: ping(url, body.encode(errors="replace"), timeout_s), self.settings)
 
 
 def _address(options: Options) -> PingAddress:
@@ -95,13 +90,6 @@ def _address(options: Options) -> PingAddress:
         "healthchecks: say which check: its address in LIMPET_HEALTHCHECKS_URL (or healthchecks.url_file),"
         " or the ping key of its project in LIMPET_HEALTHCHECKS_PING_KEY and its name with healthchecks.slug"
     )
-
-
-def _at_least(options: Options, name: str, least: float) -> float:
-    value = options[name]
-    if not isinstance(value, int | float) or value < least:
-        raise UsageError(f"healthchecks.{name} must be {least:g} at least, not {value!r}")
-    return value
 
 
 def _tail(lines: Sequence[str], size_bytes: int) -> str:
