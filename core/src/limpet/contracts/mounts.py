@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-_TABLE = "/proc/self/mountinfo"
+TABLE = "/proc/self/mountinfo"
 _ESCAPE = re.compile(rb"\\([0-7]{3})")
 
 
@@ -31,11 +31,11 @@ class Mount:
         return os.path.normpath(os.path.join(self.root, os.path.relpath(path, self.folder)))
 
 
-def mounts() -> Sequence[Mount]:
+def mounts(table: str = TABLE) -> Sequence[Mount]:
     """All mounts that can be reached, those hidden by others left out; none where the system does not tell."""
     try:
-        with open(_TABLE, "rb") as table:
-            lines = [_Line.parse(line) for line in table.read().splitlines()]
+        with open(table, "rb") as file:
+            lines = [_Line.parse(line) for line in file.read().splitlines()]
     except OSError:
         return []
     by_number = {line.number: line for line in lines}

@@ -1,1 +1,5 @@
-"""Limpet hook: read from a snapshot of the btrfs subvolume."""
+"""Limpet hook: read from a snapshot of the Btrfs subvolume."""
+
+from limpet_hook_btrfs.hook import BtrfsHook
+
+__all__ = ["BtrfsHook"]
