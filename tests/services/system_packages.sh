@@ -45,6 +45,8 @@ need_for_test() {
     need unzip unzip
     need time /usr/bin/time
     need faketime faketime
+    need systemd systemctl systemd-analyze
+    need cron crontab /usr/sbin/cron
     need postgresql-client psql pg_dump pg_dumpall pg_restore pg_basebackup
     compgen -G '/usr/lib/postgresql/*/bin/initdb' > /dev/null || missing+=(postgresql) # the server's own are not in PATH
     need mariadb-server /usr/sbin/mariadbd mariadb-install-db
@@ -100,7 +102,7 @@ install() {
         command -v systemctl > /dev/null || exit 0
         for package in "$@"; do
             case $package in
-                openssh-server | postgresql | mariadb-server | redis-server | slapd | etcd-server | prometheus-*)
+                openssh-server | postgresql | mariadb-server | redis-server | slapd | etcd-server | cron | prometheus-*)
                     for unit in $(dpkg -L "$package" | sed -n "s|.*/systemd/system/\([^@/]*[.]service\)\$|\1|p"); do
                         systemctl --quiet disable "$unit" || true
                     done ;;
