@@ -20,13 +20,15 @@ from limpet_source_postgres.tools import PACKAGE, PG_RESTORE, PSQL, PSQL_SCRIPT
 
 _TAR_MAGIC, _TAR_MAGIC_OFFSET = b"ustar", 257
 _HEAD_SIZE = 512
-# What the user made: not the system's own, not what extensions brought, not temporary.
+# What the user made: not the system's own, not what extensions brought, not what comes along with something else.
 _HAS_CONTENT = """
 SELECT EXISTS (
     SELECT FROM (
         SELECT 'pg_class'::regclass AS kind, c.oid, relnamespace AS namespace FROM pg_class c
+            WHERE relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
         UNION ALL SELECT 'pg_proc'::regclass, p.oid, pronamespace FROM pg_proc p
         UNION ALL SELECT 'pg_type'::regclass, t.oid, typnamespace FROM pg_type t
+            WHERE typtype <> 'm' AND typcategory <> 'A'
         UNION ALL SELECT 'pg_namespace'::regclass, n.oid, n.oid FROM pg_namespace n
     ) AS made JOIN pg_namespace n ON n.oid = namespace
     WHERE made.oid >= 16384 AND nspname !~ '^pg_' AND nspname <> 'information_schema'
@@ -73,7 +75,7 @@ class PostgresDestination(Destination):
         return chosen
 
     def receive(self, file: StoredFile) -> None:
-        """Load it; DestinationError with what the tool said where it failed, and nothing of this dump is there then."""
+        """Load it; DestinationError with what the tool said where it failed, and what is left of it if anything is."""
         name = file.path.rpartition("/")[2]
         if self._into.database is None and name in {GLOBALS, CREATION}:
             self._run_script(file, is_globals=name == GLOBALS)
@@ -99,8 +101,13 @@ class PostgresDestination(Destination):
         if database not in self._databases():
             self._ask(self._entry, f"CREATE DATABASE {_quoted(database)} TEMPLATE template0")
             self._unfinished = database
-        connection = self._server.connection(database)
-        feed(file, self._loader(head, connection), self._request, self._environment())
+        try:
+            feed(file, self._loader(head, self._server.connection(database)), self._request, self._environment())
+        except DestinationError as error:
+            if self._unfinished is None and not self._adds and self._has_content(database):
+                # Large objects in a plain dump bring a COMMIT of their own.
+                raise DestinationError(f"{error}; a part of the dump is in the database {database!r} now") from error
+            raise
         self._unfinished = None
 
     def _loader(self, head: bytes, connection: str) -> Sequence[str]:
@@ -110,13 +117,18 @@ class PostgresDestination(Destination):
         return argv if self._request.options.get("owners") is not False else [*argv, "--no-owner", "--no-privileges"]
 
     def _refuse_content(self, database: str) -> None:
-        if self._request.options.get("into_existing"):
-            return
-        if self._ask(database, _HAS_CONTENT) == ["t"]:
+        if not self._adds and self._has_content(database):
             raise DestinationError(
                 f"{self._into}: the database {database!r} is not empty; name another, drop it, "
                 "or load into it as it is with `-o postgres.into_existing=true`"
             )
+
+    @property
+    def _adds(self) -> bool:
+        return bool(self._request.options.get("into_existing"))
+
+    def _has_content(self, database: str) -> bool:
+        return self._ask(database, _HAS_CONTENT) == ["t"]
 
     def _databases(self) -> set[str]:
         return set(self._ask(self._entry, "SELECT datname FROM pg_database"))
