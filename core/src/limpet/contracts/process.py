@@ -58,6 +58,11 @@ class ChildProcess:
             self._listener = threading.Thread(target=self._listen, args=(tell,), name="stderr", daemon=True)
             self._listener.start()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
     def wait(self) -> str | None:
         """Wait for the end; None if all went well, else how it ended: `exit status 3`, `signal: killed`."""
         code = self._process.wait()

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import BinaryIO
 from zlib import crc32
 
+from limpet.contracts.piece_stream import piece_stream
+
 READ_SIZE = 1 << 20
 TARGET_SHIFT = 16
 """A row of n bytes ends its statement with a chance of n in 2 ** (32 - this): one of 64 KiB on average."""
@@ -35,36 +37,8 @@ def grouped(dump: BinaryIO, header: bytes, database: bytes, ended: Callable[[boo
     `ended` is called once all was read, with whether the dump's own end mark was its last line; what it raises is
     raised by the read.
     """
-    return io.BufferedReader(_Joined(dump, header, database, ended), READ_SIZE)
-
-
-class _Joined(io.RawIOBase):
-    """Reads on through `dump`; closing it closes that."""
-
-    def __init__(self, dump: BinaryIO, header: bytes, database: bytes, ended: Callable[[bool], None]) -> None:
-        super().__init__()
-        self._dump = dump
-        self._pieces = _with_header(_joined(_lines(dump, ended), database), header)
-        self._rest = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        while not self._rest:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._rest = memoryview(piece)
-        count = min(len(buffer), len(self._rest))
-        buffer[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count
-
-    def close(self) -> None:
-        if not self.closed:
-            super().close()
-            self._dump.close()
+    pieces = _with_header(_joined(_lines(dump, ended), database), header)
+    return piece_stream(pieces, dump)
 
 
 class RowJoiner:
