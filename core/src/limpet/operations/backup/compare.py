@@ -11,6 +11,7 @@ from typing import Any
 from limpet import filesystem
 from limpet.contracts.source import Entry, StatLike
 from limpet.errors import IntegrityError, LimpetError
+from limpet.format.crypto import SEAL_OVERHEAD
 from limpet.format.filemode import go_mode_from_stat
 from limpet.format.gojson import unquote_name
 from limpet.format.native import SameFiles
@@ -101,6 +102,15 @@ class Comparer:
             if not contains(_DATA, blob_id):
                 return None
         return content
+
+    def chunks(self, old: Fields) -> list[tuple[BlobId, int]]:
+        """The chunks of the file in the parent, with lengths; none if one is missing or they are not all of it."""
+        content = self.content(old)
+        if content is None:
+            return []
+        places = [self._repository.index.table.find(_DATA, blob_id) for blob_id in content]
+        lengths = [place[3] or place[2] - SEAL_OVERHEAD for place in places if place is not None]
+        return list(zip(content, lengths, strict=True)) if sum(lengths) == old.get("size", 0) else []
 
     def same_metadata(self, status: StatLike, old: Fields) -> bool:
         """Whether a node written now would be the old one, given that times and size are the same.

@@ -249,6 +249,10 @@ class EntrySaver:
         entry = item.entry
         open_path = None if entry.stream is not None else item.open_path
         file = LargeFile(item.path, entry.name, entry.stat, open_path, entry.stream)
+        if entry.stream is not None and entry.extents is not None:
+            file.extents = entry.extents
+            if item.old is not None and any(extent.is_unchanged for extent in entry.extents):
+                file.known = self._comparer.chunks(item.old)
         self._large[id(file)] = item
         self.progress.current[os.fsdecode(file.path)] = None
         while not self._reader.offer(file):

@@ -15,13 +15,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from limpet import filesystem
-from limpet.contracts.source import StatLike
+from limpet.contracts.source import Extent, StatLike
 from limpet.errors import SourceError
-from limpet.format.chunker import MAX_SIZE, MIN_SIZE, WINDOW, Chunker
+from limpet.format.chunker import MAX_SIZE, MIN_SIZE, Chunker
 from limpet.ids import BlobId
+from limpet.operations.backup.content import Chunk, Content, KnownStream, RealFile, Stream
 from limpet.operations.backup.reading import SealedChunks, seal_data, seal_window
 from limpet.repository.saver import BlobSaver
 from limpet.repository.workers import BuffersClosedError
@@ -48,6 +49,10 @@ class LargeFile:
     open_folder: bytes | None = None
     """Real path of its folder; None for a stream."""
     stream: Callable[[], BinaryIO] | None = None
+    extents: Sequence[Extent] | None = None
+    """What the source knows of the stream."""
+    known: Sequence[Chunk] = ()
+    """The chunks of the parent's file, if all are in the repository."""
     xattrs: Sequence[tuple[bytes, bytes]] = ()
     chunks: list[BlobId] = field(default_factory=list)
     size: int = 0
@@ -118,7 +123,7 @@ class LargeFileReader:
         try:
             if file.stream is not None:
                 with file.stream() as stream:
-                    self._chunk(file, _Stream(stream))
+                    self._chunk(file, _content_of(file, stream))
             else:
                 self._read_real(file)
         except (OSError, SourceError) as error:  # of this file alone, or of the target that it belongs to
@@ -137,11 +142,11 @@ class LargeFileReader:
             if not stat_modes.S_ISREG(file.status.st_mode):
                 raise OSError("is no regular file any more")
             file.xattrs = filesystem.read_xattrs(fd)
-            self._chunk(file, _RealFile(fd, file.status))
+            self._chunk(file, RealFile(fd, file.status))
         finally:
             os.close(fd)
 
-    def _chunk(self, file: LargeFile, content: _Content) -> None:
+    def _chunk(self, file: LargeFile, content: Content) -> None:
         """Cut the content and hand every chunk to the workers."""
         window = _Window(self._saver)
         filled = position = 0  # bytes in the window; where the window starts in the file
@@ -153,6 +158,11 @@ class LargeFileReader:
                     position += zeros * MIN_SIZE
                     filled = 0
                     content.seek(position)
+                if known := content.unchanged(position):
+                    position += self._add_known(file, known)
+                    filled = 0
+                    content.seek(position)
+                    continue
                 filled, ended = content.fill(window.view, filled, position)
                 lengths = self._chunker.cuts(window.view[:filled], ended)
                 self._dispatch(file, window, lengths)
@@ -211,6 +221,14 @@ class LargeFileReader:
             file.pending += 1
         self._saver.submit(seal_window, done, window.number, [(offset, length) for _, offset, length in chunks])
 
+    def _add_known(self, file: LargeFile, chunks: Sequence[Chunk]) -> int:
+        """Append chunks of the parent, which are in the repository; their size in bytes."""
+        size_bytes = sum(length for _, length in chunks)
+        file.chunks.extend(blob_id for blob_id, _ in chunks)
+        file.size += size_bytes
+        self._advanced(size_bytes)
+        return size_bytes
+
     def _add_zeros(self, file: LargeFile, count: int) -> None:
         """Append chunks of zeros: no byte of them is read, hashed or sealed more than once in a run."""
         if not self._zero_stored:
@@ -263,80 +281,10 @@ class _Window:
             self._buffers.release(self.number)
 
 
-class _Content(Protocol):
-    """Where a file's bytes come from."""
-
-    def hole_bytes(self, position: int) -> int:
-        """How many bytes from the position on are known to be zeros without reading them."""
-        ...
-
-    def seek(self, position: int) -> None:
-        """Read on from there."""
-        ...
-
-    def fill(self, window: memoryview, filled: int, position: int) -> tuple[int, bool]:
-        """Read on behind the bytes filled: how many there are now, and whether the content has ended."""
-        ...
-
-
-class _RealFile:
-    """A file of the file system; its holes are not read."""
-
-    def __init__(self, fd: int, status: os.stat_result) -> None:
-        self._fd = fd
-        self._size = status.st_size
-        self._sparse = filesystem.may_have_holes(status)
-
-    def hole_bytes(self, position: int) -> int:
-        if not self._sparse or position >= self._size:
-            return 0
-        data = filesystem.next_data(self._fd, position)
-        return (self._size if data is None else data[0]) - position
-
-    def seek(self, position: int) -> None:
-        os.lseek(self._fd, position, os.SEEK_SET)
-
-    def fill(self, window: memoryview, filled: int, position: int) -> tuple[int, bool]:
-        limit = len(window)
-        if self._sparse:
-            # Read so far into the next hole that the chunk before it surely ends; the rest of the hole is skipped.
-            data = filesystem.next_data(self._fd, position + filled)
-            hole = position + filled if data is None else data[1]
-            self.seek(position + filled)
-            limit = min(limit, max(hole - position + MIN_SIZE + WINDOW, filled + MIB))
-        while filled < limit:
-            count = os.readv(self._fd, [window[filled:limit]])
-            if count == 0:
-                return filled, True
-            filled += count
-        return filled, False
-
-
-class _Stream:
-    """Content that can only be read on."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-
-    def hole_bytes(self, position: int) -> int:
-        return 0
-
-    def seek(self, position: int) -> None:
-        raise AssertionError("a stream has no holes")
-
-    def fill(self, window: memoryview, filled: int, position: int) -> tuple[int, bool]:
-        readinto = getattr(self._stream, "readinto", None)
-        while filled < len(window):
-            if readinto is not None:
-                count = readinto(window[filled:])
-            else:
-                data = self._stream.read(len(window) - filled)
-                count = len(data)
-                window[filled : filled + count] = data
-            if not count:
-                return filled, True
-            filled += count
-        return filled, False
+def _content_of(file: LargeFile, stream: BinaryIO) -> Content:
+    if file.extents is None:
+        return Stream(stream)
+    return KnownStream(stream, file.status.st_size, file.extents, file.known)
 
 
 def _is_zero(view: memoryview) -> bool:
