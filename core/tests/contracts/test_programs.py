@@ -57,6 +57,17 @@ def test_one_that_hangs_is_ended_with_all_it_started(tmp_path: Path) -> None:
         time.sleep(0.02)
 
 
+def test_one_that_must_not_be_killed(tmp_path: Path) -> None:
+    """A volume that `lvcreate` has stopped, and nobody starts again, hangs the whole machine."""
+    done = tmp_path / "done"
+    with pytest.raises(HookError, match="is not to be ended: it may still run"):
+        run_program(["sh", "-c", f"trap '' TERM; sleep 4; touch {done}"], 0.1, may_be_killed=False)
+    deadline = time.monotonic() + 20
+    while not done.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
 def test_only_the_words_that_say_what_it_does_are_shown() -> None:
     """A line with all options of `lvcreate` hides the reason behind it."""
     with pytest.raises(HookError, match=r"^env false failed"):

@@ -15,11 +15,12 @@ GRACE_S = 3.0
 _ADMINISTRATORS_FOLDERS = "/usr/local/sbin:/usr/sbin:/sbin"
 
 
-def run_program(argv: Sequence[str], timeout_s: float) -> str:
+def run_program(argv: Sequence[str], timeout_s: float, *, may_be_killed: bool = True) -> str:
     """What it printed on standard output.
 
     HookError if it is not there, fails, or takes longer than `timeout_s`: it is ended then, and left to itself if even
-    that does not work, as with one that waits for a disk. Its last words are in the error, in English.
+    that does not work, as with one that waits for a disk. With `may_be_killed=False` it is only asked to end. Its last
+    words are in the error, in English.
     """
     path = f"{os.environ.get('PATH', os.defpath)}:{_ADMINISTRATORS_FOLDERS}"  # cron leaves them out
     program = shutil.which(argv[0], path=path)
@@ -39,10 +40,11 @@ def run_program(argv: Sequence[str], timeout_s: float) -> str:
     try:
         output, complaints = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired as error:
-        _end(process)
-        raise HookError(f"{_shown(argv)} took longer than {timeout_s:g} s and was ended") from error
+        ended = _end(process, may_be_killed=may_be_killed)
+        fate = "was ended" if ended else "is not to be ended: it may still run"
+        raise HookError(f"{_shown(argv)} took longer than {timeout_s:g} s and {fate}") from error
     except BaseException:
-        _end(process)
+        _end(process, may_be_killed=may_be_killed)
         raise
     if process.returncode:
         code = process.returncode
@@ -52,14 +54,15 @@ def run_program(argv: Sequence[str], timeout_s: float) -> str:
     return output.decode(errors="surrogateescape")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End it and all it started: asked first, killed after the grace. One that cannot even be killed is left."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
+def _end(process: subprocess.Popen[bytes], *, may_be_killed: bool) -> bool:
+    """Whether it could be ended, with all it started: asked first, killed after the grace."""
+    for number in (signal.SIGTERM, signal.SIGKILL) if may_be_killed else (signal.SIGTERM,):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.communicate(timeout=GRACE_S)
-            return
+            return True
+    return False
 
 
 def _shown(argv: Sequence[str]) -> str:
