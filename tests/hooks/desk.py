@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 LIMIT_S = 60.0
@@ -63,11 +61,3 @@ def made_desk(folder: Path) -> Desk:
     done = desk.limpet("init")
     assert done.returncode == 0, done.stderr
     return desk
-
-
-def wait_for(happened: Callable[[], bool], what: str) -> None:
-    """Return once it has happened; AssertionError naming it if that takes too long."""
-    deadline = time.monotonic() + LIMIT_S
-    while not happened():
-        assert time.monotonic() < deadline, f"{what} did not happen"
-        time.sleep(0.02)

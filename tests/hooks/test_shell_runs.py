@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.hooks.desk import PASSWORD, Desk, made_desk, wait_for
+from tests.hooks.desk import PASSWORD, Desk, made_desk
+from tests.services.waiting import wait_for
 
 MOMENTS = ("before", "source_before", "source_after", "source_failed", "source_finally", "after", "failed", "finally")
 

@@ -298,16 +298,16 @@ class Session:
         from limpet.cli.password import ask_password, wanted_password  # noqa: PLC0415
         from limpet.repository.keys import open_key  # noqa: PLC0415
 
-        asks = self.terminal.input_is_terminal and not given and not options.insecure_no_password
+        from_hook = None if given else self.password_of_hook(backend, options)
+        known = given or from_hook
+        asks = self.terminal.input_is_terminal and not known and not options.insecure_no_password
         for tries_left in reversed(range(PASSWORD_TRIES if asks else 1)):
             try:
-                password = wanted_password(
-                    options,
-                    given or self.password_of_hook(backend, options),
-                    lambda: ask_password(self.terminal, prompt),
-                )
+                password = wanted_password(options, known, lambda: ask_password(self.terminal, prompt))
                 return open_key(backend, password, hint=options.key_hint)
             except (WrongPasswordError, UsageError) as error:
+                if from_hook and isinstance(error, WrongPasswordError):
+                    raise error.saying(f"{error} (the password is the one that a hook gave)") from error
                 if not tries_left:
                     raise
                 self.terminal.error(f"{error}. Try again")
