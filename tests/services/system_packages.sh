@@ -68,7 +68,9 @@ need_for_test() {
     [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
     need btrfs-progs mkfs.btrfs btrfs
     need lvm2 lvm
-    need xfsprogs mkfs.xfs
+    need xfsprogs mkfs.xfs xfs_repair
+    need dmsetup dmsetup
+    need thin-provisioning-tools thin_delta era_invalidate
     if [ "$(uname -m)" = x86_64 ]; then # the virtual machine
         need qemu-system-x86 qemu-system-x86_64
         need busybox-static busybox

@@ -27,12 +27,11 @@ from limpet_source_device.thin import KIND as THIN
 from limpet_source_device.thin import follow_thin
 from limpet_source_device.usage import Usage, usage_of
 from limpet_source_device.volume import (
-    VolumeStatus,
-    forget_cached,
+    VolumeFacts,
+    VolumeReader,
     holes_of_file,
     holes_of_loop_device,
     look_at,
-    open_volume,
 )
 
 Follow = Callable[[devicemapper.MappedDevice, int, Mapping[str, Any] | None], Followed]
@@ -70,11 +69,11 @@ class DeviceContent:
         self._frozen: Freeze | None = None
         self._extents: list[Extent] | None = None
         self._lock = threading.RLock()
-        self._fd: int | None = None
+        self._volume: VolumeReader | None = None
         self._reader: DeviceReader | None = None
         self._prepared: os.stat_result | None = None
         try:
-            self.volume: VolumeStatus = look_at(self._place)
+            self.facts: VolumeFacts = look_at(self._place)
         except OSError as error:
             raise UsageError(f"{self._place}: {error.strerror}") from error
         self._check_usage(self._usage())
@@ -102,13 +101,12 @@ class DeviceContent:
             if self._reader is not None:
                 raise self._error(f"{self.path} can only be read once")
             self._prepare()
-            assert self._fd is not None
-            fd, self._fd = self._fd, None
+            assert self._volume is not None
+            volume, self._volume = self._volume, None
             self._reader = DeviceReader(
-                fd,
+                volume,
                 self._place,
-                self.volume.size_bytes,
-                is_device=self.volume.is_device,
+                self.facts.size_bytes,
                 look=self._look,
                 closed=self._read_out,
             )
@@ -123,15 +121,15 @@ class DeviceContent:
         """Thaw, and release all. Idempotent."""
         with self._lock:
             self._thaw()
-            if self._fd is not None:
-                os.close(self._fd)
-                self._fd = None
+            if self._volume is not None:
+                self._volume.close()
+                self._volume = None
 
     # -- before it is read --------------------------------------------------------------------------------------
 
     def _usage(self) -> Usage:
         try:
-            return usage_of(self._place, self.volume)
+            return usage_of(self._place, self.facts)
         except OSError as error:
             raise UsageError(f"{self._place}: cannot tell who uses it: {error}") from error
 
@@ -170,8 +168,8 @@ class DeviceContent:
             except SourceError as error:
                 raise self._error(str(error)) from error
         try:
-            self._fd = open_volume(self._place)
-            self._look_inside(self._fd)
+            self._volume = VolumeReader(self._place, is_device=self.facts.is_device)
+            self._look_inside(self._volume)
         except OSError as error:
             self.close()
             raise self._error(f"{self._place}: cannot be read: {error.strerror}") from error
@@ -179,34 +177,33 @@ class DeviceContent:
             self.close()
             raise
 
-    def _look_inside(self, fd: int) -> None:
-        size = self.volume.size_bytes
-        if self.volume.is_device:
-            forget_cached(fd)
-            holes = holes_of_loop_device(fd, self.volume.number, size)
+    def _look_inside(self, volume: VolumeReader) -> None:
+        size = self.facts.size_bytes
+        if self.facts.is_device:
+            holes = holes_of_loop_device(volume.fd, self.facts.number, size)
         else:
-            holes = holes_of_file(fd, size)
+            holes = holes_of_file(volume.fd, size)
         followed = self._follow()
         holes = merged([*holes, *followed.holes], size)
-        unchanged = self._unchanged(fd, followed)
+        unchanged = self._unchanged(volume, followed)
         self._extents = extents(holes, unchanged, size)
-        samples = take_samples(fd, rest_of(holes, size), size)
+        samples = take_samples(volume, rest_of(holes, size), size)
         self.memory = {**(followed.memory or {}), "size": size, "samples": samples}
-        self._prepared = os.fstat(fd)
+        self._prepared = os.fstat(volume.fd)
 
     def _follow(self) -> Followed:
         """What the device mapper knows; nothing where it cannot be asked, which is told."""
-        if not (self._settings.follow and self.volume.is_device):
+        if not (self._settings.follow and self.facts.is_device):
             return Followed()
         try:
-            device = devicemapper.mapped_device(self.volume.number)
+            device = devicemapper.mapped_device(self.facts.number)
             way = None if device is None else WAYS.get(device.kind)
             if device is None or way is None:
                 return Followed()
             remembered = self._remembered
-            if remembered is not None and remembered.get("size") != self.volume.size_bytes:
+            if remembered is not None and remembered.get("size") != self.facts.size_bytes:
                 remembered = None
-            followed = way(device, self.volume.size_bytes, remembered)
+            followed = way(device, self.facts.size_bytes, remembered)
         except SourceError as error:
             self._settings.reporter.warning(f"{self._place}: what has changed is not known, all is read: {error}")
             return Followed()
@@ -214,13 +211,13 @@ class DeviceContent:
             self._settings.reporter.note(f"{self._place}: {followed.reason}, all is read")
         return followed
 
-    def _unchanged(self, fd: int, followed: Followed) -> Sequence[Range]:
+    def _unchanged(self, volume: VolumeReader, followed: Followed) -> Sequence[Range]:
         """What is surely as in the parent."""
         unchanged: Sequence[Range] = followed.unchanged
         listed = self._settings.changed
         if listed is not None:
             if self._parent_id and self._parent_id.startswith(listed.since):
-                size = self.volume.size_bytes
+                size = self.facts.size_bytes
                 unchanged = merged([*unchanged, *rest_of(merged(listed.ranges, size), size)], size)
             else:
                 parent = f"the parent snapshot is {self._parent_id[:8]}" if self._parent_id else "there is no parent"
@@ -228,7 +225,7 @@ class DeviceContent:
                     f"{self._place}: the list of changes is since {listed.since[:8]}, {parent}: all is read"
                 )
         if unchanged and self._remembered is not None:
-            offset = contradiction(fd, self._remembered, unchanged)
+            offset = contradiction(volume, self._remembered, unchanged)
             if offset is not None:
                 return self._contradicted(offset, is_listed=listed is not None)
         return unchanged
@@ -258,7 +255,7 @@ class DeviceContent:
         """An image that was written to meanwhile is torn; of a device only its size can be told."""
         with suppress(OSError):
             after = os.stat(self._place)
-            if not self.volume.is_device and (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+            if not self.facts.is_device and (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
                 text = f"{self._place}: was written to while it was read"
                 if self._settings.allow_mounted:
                     self._settings.reporter.warning(f"{text}: the copy may be torn")

@@ -96,7 +96,7 @@ class DeviceSource(Source):
 
     def scan(self) -> tuple[int, int]:
         """All their bytes."""
-        return len(self._contents), sum(content.volume.size_bytes for content in self._contents)
+        return len(self._contents), sum(content.facts.size_bytes for content in self._contents)
 
     def finish(self) -> None:
         """SourceError for every one whose content cannot be trusted."""
@@ -122,12 +122,12 @@ class DeviceSource(Source):
             content.close()
 
     def _target(self, content: DeviceContent) -> Target:
-        volume = content.volume
-        status = volume.status
+        facts = content.facts
+        status = facts.status
         made = MadeStat(
             stat.S_IFREG | stat.S_IMODE(status.st_mode),
-            self._time_ns if volume.is_device else status.st_mtime_ns,
-            volume.size_bytes,
+            self._time_ns if facts.is_device else status.st_mtime_ns,
+            facts.size_bytes,
             status.st_uid,
             status.st_gid,
         )

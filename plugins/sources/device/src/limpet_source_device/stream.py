@@ -8,12 +8,11 @@ from collections.abc import Callable
 
 from limpet.errors import SourceError
 
-FORGET_EVERY = 8 * 1024 * 1024
-"""After so many bytes the system need not keep what was read: it is not read again, and a device is larger than RAM."""
+from limpet_source_device.volume import VolumeReader
 
 
 class DeviceReader(io.RawIOBase):
-    """Reads `size_bytes` from a descriptor that it then owns. SourceError where they are not all there.
+    """Reads `size_bytes` of a volume that it then owns. SourceError where they are not all there.
 
     `look` is asked before each read and raises where the content is worth nothing any more; `closed` is called
     once, at the end.
@@ -21,23 +20,20 @@ class DeviceReader(io.RawIOBase):
 
     def __init__(
         self,
-        fd: int,
+        volume: VolumeReader,
         name: str,
         size_bytes: int,
         *,
-        is_device: bool,
         look: Callable[[], None],
         closed: Callable[[], None],
     ) -> None:
         super().__init__()
-        self._fd = fd
+        self._volume = volume
         self._name = name
         self._size = size_bytes
         self._look = look
         self._when_closed = closed
-        self._forget_every = FORGET_EVERY if is_device else size_bytes + 1
         self._position = 0
-        self._forgotten = 0
 
     def readable(self) -> bool:
         return True
@@ -65,29 +61,21 @@ class DeviceReader(io.RawIOBase):
         while done < wanted:
             done += self._read(view[done:wanted], self._position + done)
         self._position += done
-        self._forget()
         return done
 
     def close(self) -> None:
-        """Close the descriptor, and say so."""
+        """Let go of the volume, and say so."""
         if self.closed:
             return
         super().close()
-        os.close(self._fd)
+        self._volume.close()
         self._when_closed()
 
     def _read(self, view: memoryview, offset: int) -> int:
         try:
-            count = os.preadv(self._fd, [view], offset)
+            count = self._volume.read_into(view, offset)
         except OSError as error:
             raise SourceError(f"{self._name}: cannot be read at byte {offset}: {error.strerror}") from error
         if count == 0:
             raise SourceError(f"{self._name}: ends at byte {offset}, though it had {self._size} bytes before")
         return count
-
-    def _forget(self) -> None:
-        if self._position - self._forgotten >= self._forget_every:
-            os.posix_fadvise(self._fd, self._forgotten, self._position - self._forgotten, os.POSIX_FADV_DONTNEED)
-        elif self._position >= self._forgotten:
-            return
-        self._forgotten = self._position

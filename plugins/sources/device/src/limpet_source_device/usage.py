@@ -14,7 +14,7 @@ from pathlib import Path
 
 from limpet import filesystem
 
-from limpet_source_device.volume import VolumeStatus, number_of
+from limpet_source_device.volume import VolumeFacts, number_of
 
 _SYS_BLOCK = Path("/sys/block")
 _SYS_NUMBERS = Path("/sys/dev/block")
@@ -57,7 +57,7 @@ class Usage:
         return ", ".join([f"mounted at {mount.point}" for mount in self.mounts] + list(self.others))
 
 
-def usage_of(path: str, status: VolumeStatus) -> Usage:
+def usage_of(path: str, status: VolumeFacts) -> Usage:
     """Who uses what is at `path` now."""
     return _usage_of_device(path, status.number) if status.is_device else _usage_of_image(path)
 

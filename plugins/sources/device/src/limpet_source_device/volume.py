@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import mmap
 import os
 import stat
 import struct
@@ -18,6 +19,8 @@ from limpet import filesystem
 BLKFLSBUF = 0x1261
 LOOP_GET_STATUS64 = 0x4C05
 """Ioctls. Source: include/uapi/linux/fs.h, loop.h."""
+DIRECT_ALIGNMENT = 4096
+DIRECT_BYTES = 4 * 1024 * 1024
 _LOOP_STATUS = struct.Struct("=QQQQQIIII")
 """Begin of `struct loop_info64`: device and inode of the file, its rdev, offset, size limit, number, ..., flags."""
 _LOOP_STATUS_BYTES = 232
@@ -25,7 +28,7 @@ _BLOCKS = Path("/sys/dev/block")
 
 
 @dataclass(frozen=True, slots=True)
-class VolumeStatus:
+class VolumeFacts:
     """What a backup needs to know before it reads."""
 
     size_bytes: int
@@ -43,13 +46,13 @@ def number_of(device: int) -> str:
     return f"{os.major(device)}:{os.minor(device)}"
 
 
-def look_at(path: str) -> VolumeStatus:
+def look_at(path: str) -> VolumeFacts:
     """Size and kind of the device or image at `path`; OSError where it cannot be read or is something else."""
     with opened(path) as fd:
         status = os.fstat(fd)
         is_device = stat.S_ISBLK(status.st_mode)
         size = os.lseek(fd, 0, os.SEEK_END) if is_device else status.st_size
-        return VolumeStatus(size, status, is_device)
+        return VolumeFacts(size, status, is_device)
 
 
 @contextmanager
@@ -62,9 +65,9 @@ def opened(path: str) -> Iterator[int]:
         os.close(fd)
 
 
-def open_volume(path: str) -> int:
+def open_volume(path: str, flags: int = 0) -> int:
     """A descriptor for reading; OSError for what is neither a block device nor a regular file."""
-    fd = os.open(path, os.O_RDONLY | filesystem.CLOSE_ON_EXEC | filesystem.NO_WAIT)
+    fd = os.open(path, os.O_RDONLY | filesystem.CLOSE_ON_EXEC | filesystem.NO_WAIT | flags)
     mode = os.fstat(fd).st_mode
     if not (stat.S_ISBLK(mode) or stat.S_ISREG(mode)):
         os.close(fd)
@@ -72,12 +75,62 @@ def open_volume(path: str) -> int:
     return fd
 
 
-def forget_cached(fd: int) -> None:
-    """Make reads of a device come from the device.
+class VolumeReader:
+    """Reads a device past the system's cache of it, an image through the cache. Used by one thread at a time.
 
     A file system writes its files past the cache of its device: what was read through the device before, by the last
-    backup say, would be read again, old as it is.
+    backup say, would be read again, old as it is. To empty the cache does not help, for a page stays in it as long as
+    any block of it is in use: with blocks of 1 KiB next to a bitmap there are three that may be old.
     """
+
+    def __init__(self, path: str, *, is_device: bool) -> None:
+        """OSError if it cannot be opened."""
+        self._direct: mmap.mmap | None = None
+        if is_device:
+            try:
+                self.fd = open_volume(path, os.O_DIRECT)
+            except OSError as error:
+                if error.errno != errno.EINVAL:
+                    raise
+                self.fd = open_volume(path)  # nobody knows of such a device
+                forget_cached(self.fd)
+            else:
+                self._direct = mmap.mmap(-1, DIRECT_BYTES)  # begins at a page, as direct reads want it
+        else:
+            self.fd = open_volume(path)
+
+    def read_into(self, view: memoryview, offset: int) -> int:
+        """How many bytes from the offset on were put into the view: fewer than fit if it pleases; 0 at the end."""
+        if self._direct is None:
+            return os.preadv(self.fd, [view], offset)
+        skipped = offset % DIRECT_ALIGNMENT
+        wanted = min(-(-(skipped + len(view)) // DIRECT_ALIGNMENT) * DIRECT_ALIGNMENT, DIRECT_BYTES)
+        with memoryview(self._direct) as buffer, buffer[:wanted] as part:
+            count = os.preadv(self.fd, [part], offset - skipped)
+            count = max(min(count - skipped, len(view)), 0)
+            view[:count] = part[skipped : skipped + count]
+        return count
+
+    def read(self, offset: int, length: int) -> bytes:
+        """So many bytes, fewer only at the end."""
+        content = bytearray(length)
+        done = 0
+        with memoryview(content) as view:
+            while done < length and (count := self.read_into(view[done:], offset + done)):
+                done += count
+        return bytes(content[:done])
+
+    def close(self) -> None:
+        """Let go of it. Idempotent."""
+        fd, self.fd = self.fd, -1
+        if fd >= 0:
+            os.close(fd)
+        if self._direct is not None:
+            self._direct.close()
+
+
+def forget_cached(fd: int) -> None:
+    """Have reads of a device that nobody else uses come from the device."""
     with contextlib.suppress(OSError):  # only root may
         fcntl.ioctl(fd, BLKFLSBUF, 0)
     os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
