@@ -38,10 +38,16 @@ class Desk:
         out, err = process.communicate(timeout=LIMIT_S)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
-    def start(self, *arguments: str | Path, **environment: str) -> subprocess.Popen[str]:
+    def python(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """A program of one's own in the same place, run to its end."""
+        process = self.start(*arguments, program=program)
+        out, err = process.communicate(timeout=LIMIT_S)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def start(self, *arguments: str | Path, program: str = MAIN, **environment: str) -> subprocess.Popen[str]:
         """The command, started."""
         return subprocess.Popen(
-            [sys.executable, "-c", MAIN, *(str(argument) for argument in arguments)],
+            [sys.executable, "-c", program, *(str(argument) for argument in arguments)],
             env={**self.environment, **environment},
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
