@@ -98,7 +98,10 @@ class Entry:
     OSError leaves out this one file, as one of the file system that cannot be read.
     """
     extents: Sequence[Extent] | None = None
-    """Of a stream: what need not be read, in order; all else is. None if nothing is known."""
+    """Of a stream: what need not be read, in order; all else is. None if nothing is known.
+
+    Looked at once the stream is open, in the thread that reads it: a sequence may find out only then.
+    """
     link_target: bytes | None = None
     """Of a symlink that is not in the file system."""
     made: bool = False

@@ -251,7 +251,7 @@ class EntrySaver:
         file = LargeFile(item.path, entry.name, entry.stat, open_path, entry.stream)
         if entry.stream is not None and entry.extents is not None:
             file.extents = entry.extents
-            if item.old is not None and any(extent.is_unchanged for extent in entry.extents):
+            if item.old is not None:  # the extents themselves are looked at when the stream is open
                 file.known = self._comparer.chunks(item.old)
         self._large[id(file)] = item
         self.progress.current[os.fsdecode(file.path)] = None
