@@ -16,6 +16,7 @@ from limpet_source_mysql import MysqlDestination, MysqlSource
 
 from tests.services.mariadb_server import MariadbServer
 from tests.sources.mysql_shop import contents, make_shop
+from tests.sources.runs import Runs
 
 PIECE_SIZE = 100_000
 SHOP_FILE = "/mysql/localhost/shop.sql"
@@ -84,6 +85,21 @@ def test_everything_comes_back_into_another_database(server: MariadbServer, dump
     restore(destination(server, "shop-copy"), dump)
     assert contents(server, "shop-copy") == before
     assert contents(server, "shop") == before
+
+
+def test_by_the_command_line(server: MariadbServer, runs: Runs, tmp_path: Path) -> None:
+    """What a user types: a snapshot with files and two databases, one of which goes into a copy."""
+    (tmp_path / "file").write_text("x")
+    source = f"mysql://root@localhost/shop?socket={server.socket}"
+    runs.backup(tmp_path / "file", source, source.replace("?", "?tables=log&"))
+    into = f"mariadb://root@127.0.0.1:{server.port}/by_command"
+    drop(server, "by_command")
+    assert "more than one file" in runs.run("restore", "latest", "--into", into, exit_code=1)
+    runs.run("restore", f"latest:{SHOP_FILE}", "--into", into)
+    assert contents(server, "by_command") == contents(server, "shop")
+    assert "not empty" in runs.run("restore", f"latest:{SHOP_FILE}", "--into", into, exit_code=1)
+    runs.run("restore", f"latest:{SHOP_FILE}", "-o", "mariadb.overwrite=true", "--into", into)
+    assert runs.leftovers() == []
 
 
 def test_the_copy_dumps_to_the_same_bytes(server: MariadbServer, dump: bytes) -> None:

@@ -112,7 +112,7 @@ def test_a_target_without_room_is_told(rdb: bytes, tmp_path: Path) -> None:
     ):
         restore(small, rdb)
     with (
-        RedisServer(tmp_path / "cache", maxmemory="6mb", maxmemory_policy="allkeys-random") as cache,
+        RedisServer(tmp_path / "cache", maxmemory="4500kb", maxmemory_policy="allkeys-random") as cache,
         pytest.raises(DestinationError, match=r"has dropped \d+ keys again"),
     ):
         restore(cache, rdb)
