@@ -37,7 +37,9 @@ class PostgresServer:
             if data is None:
                 self._own(self.folder)
                 subprocess.run(
-                    self._as_user(_binary("initdb"), "-D", self.data, *_INITDB), check=True, stdout=subprocess.DEVNULL
+                    self._as_user(server_program("initdb"), "-D", self.data, *_INITDB),
+                    check=True,
+                    stdout=subprocess.DEVNULL,
                 )
                 self._require_passwords(passwords or {})
             else:
@@ -69,7 +71,9 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        command = self._as_user(_binary("postgres"), "-D", self.data, "-k", self.folder, "-p", self.port, *_QUICK)
+        command = self._as_user(
+            server_program("postgres"), "-D", self.data, "-k", self.folder, "-p", self.port, *_QUICK
+        )
         deadline = time.monotonic() + START_LIMIT_S
         self._process = ServerProcess([str(part) for part in command], self.folder / "log").wait_for_port(self.port)
         while self.psql("SELECT 1", check=False).returncode:
@@ -180,7 +184,8 @@ def _has_user() -> bool:
     return True
 
 
-def _binary(name: str) -> Path:
+def server_program(name: str) -> Path:
+    """A program of the newest version that is installed; Debian puts only the clients' into PATH."""
     versions = sorted(_DEBIAN.glob("*"), key=lambda path: int(path.name) if path.name.isdecimal() else 0, reverse=True)
     return program(name, *(path / "bin" for path in versions))
 

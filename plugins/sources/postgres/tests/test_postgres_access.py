@@ -13,9 +13,10 @@ from limpet.errors import SourceError, UsageError
 from limpet.testing.restic import Restic
 from limpet_source_postgres import PostgresSource
 
-from tests.hooks.desk import PASSWORD, Desk, made_desk, wait_for
+from tests.hooks.desk import PASSWORD, Desk, made_desk
 from tests.services.postgres_server import PostgresServer
 from tests.services.process import free_port
+from tests.services.waiting import wait_for
 
 SECRET = "h'unter \\2"
 APP = "app"

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.hooks.desk import Desk, made_desk, wait_for
+from tests.hooks.desk import Desk, made_desk
 from tests.services.postgres_server import PostgresServer
+from tests.services.waiting import wait_for
 
 WELL_UNDER_WAY_BYTES = 4 << 20
 BIG_TABLE = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import struct
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -164,6 +165,21 @@ def test_time_of_an_archive(server: PostgresServer) -> None:
         for one in (archive, changed)
     ]
     assert script[0] == script[1]
+
+
+@pytest.mark.parametrize(("minor", "compression"), [(14, struct.pack("<Bi", 0, 0)), (15, b"\0"), (16, b"\0")])
+def test_headers_of_other_versions(minor: int, compression: bytes) -> None:
+    """PostgreSQL 16 began to name the compression in another way, which moves the time in the header."""
+    times = [(59, 59, 23, 31, 11, 126, 0), (0, 0, 0, 1, 0, 100, 0)]
+    before, after = (
+        b"PGDMP"
+        + bytes([1, minor, 0, 4, 8, 1])
+        + compression
+        + struct.pack("<" + "Bi" * 7, *sum(((0, n) for n in one), ()))
+        for one in times
+    )
+    name = b"\0\4\0\0\0shop"
+    assert fixed_header((before + name)[:HEADER_SIZE]) == (after + name)[:HEADER_SIZE]
 
 
 @pytest.mark.parametrize("head", [b"", b"PGDMP", b"PGDMP" + bytes(HEADER_SIZE), b"\xff" * HEADER_SIZE, b"-- SQL" * 20])

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from limpet.testing.restic import Restic
 
-from tests.hooks.desk import PASSWORD, Desk, made_desk, wait_for
-from tests.services.postgres_server import PostgresServer
+from tests.hooks.desk import PASSWORD, Desk, made_desk
+from tests.services.postgres_server import PostgresServer, server_program
+from tests.services.waiting import wait_for
 
 ACCOUNTS = 20_000
 TABLES = f"""
@@ -95,6 +96,7 @@ def started(desk: Desk, server: PostgresServer, restic: Restic) -> Iterator[Post
     unpacked = desk.folder / "unpacked"
     with tarfile.open(target / f"{server.snapshot_folder}/base.tar".lstrip("/")) as archive:
         archive.extractall(unpacked, filter="tar")
+    subprocess.run([server_program("pg_verifybackup"), "-q", unpacked], check=True)
     copy = PostgresServer(data=unpacked)
     try:
         yield copy

@@ -69,6 +69,8 @@ statements AS (
 )
 SELECT '-- Databases of the server, written by Limpet for psql: after globals.sql, before their contents.'
 UNION ALL
+SELECT format('SET client_encoding = %L; SET standard_conforming_strings = on;', current_setting('client_encoding'))
+UNION ALL
 (SELECT statement FROM statements ORDER BY datname COLLATE "C", part, statement COLLATE "C")
 """
 

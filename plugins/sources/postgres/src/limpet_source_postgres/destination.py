@@ -83,10 +83,17 @@ class PostgresDestination(Destination):
             self._load(file, self._into.database or database_of(file.path) or "")
 
     def close(self) -> None:
-        """Drop a database that was created for a dump that could not be loaded."""
-        if self._unfinished is not None:
-            database, self._unfinished = self._unfinished, None
+        """Drop a database that was created for a dump that could not be loaded; where that fails it is told."""
+        if self._unfinished is None:
+            return
+        database, self._unfinished = self._unfinished, None
+        try:
+            # The server may not have noticed yet that the tool is gone.
+            self._ask(self._entry, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {_is_in(database)}")
             self._ask(self._entry, f"DROP DATABASE IF EXISTS {_quoted(database)}")
+        except DestinationError as error:
+            if self._request.reporter is not None:
+                self._request.reporter.warning(f"the database {database!r} was created, and cannot be dropped: {error}")
 
     def _run_script(self, file: StoredFile, *, is_globals: bool) -> None:
         if is_globals:
@@ -156,6 +163,11 @@ _UNPACK = "restore the file to a disk and unpack it with tar into an empty data 
 
 def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
+
+
+def _is_in(database: str) -> str:
+    literal = database.replace("\\", "\\\\").replace("'", "''")
+    return f"datname = E'{literal}'"
 
 
 def _head(file: StoredFile) -> bytes:

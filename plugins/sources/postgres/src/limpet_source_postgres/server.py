@@ -59,8 +59,10 @@ class Server:
         return " ".join(f"{name}='{_escaped(value)}'" for name, value in settings.items())
 
     def environment(self) -> dict[str, str]:
-        """What the tools get on top of ours: the password, and an end to waiting for a server that is silent."""
-        added = {} if self.password is None else {"PGPASSWORD": self.password}
+        """What the tools get on top of ours: the password, English, an end to waiting for a server that is silent."""
+        added = {"LC_ALL": "C"}
+        if self.password is not None:
+            added["PGPASSWORD"] = self.password
         if "PGCONNECT_TIMEOUT" not in os.environ:
             added["PGCONNECT_TIMEOUT"] = str(CONNECT_TIMEOUT_S)
         return added
