@@ -195,6 +195,15 @@ def test_places_that_make_no_sense(place: str, words: str) -> None:
         SqliteDestination.open(DestinationRequest(place))
 
 
+def test_place_inside_the_repository(stored: bytes, tmp_path: Path) -> None:
+    """A file of the repository that is overwritten is lost with all that needs it."""
+    (tmp_path / "repository").mkdir()
+    place = f"{tmp_path}/repository/config"
+    request = DestinationRequest(place, {"overwrite": True}, own_places=[f"{tmp_path}/repository"])
+    with pytest.raises(UsageError, match="which this very run uses"):
+        SqliteDestination.open(request)
+
+
 def test_which_of_several(tmp_path: Path) -> None:
     """Of two databases one would get lost under the other."""
     destination = SqliteDestination.open(DestinationRequest(f"{tmp_path}/new.db"))

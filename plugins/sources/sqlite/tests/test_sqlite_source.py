@@ -190,6 +190,29 @@ def test_round_trip_through_restic(method: str, journal: str, runs: Runs, tmp_pa
     assert runs.leftovers() == []
 
 
+def test_round_trip_by_the_command_line(runs: Runs, database: Path, tmp_path: Path) -> None:
+    """The way back that the documentation shows, onto a new file and over an old one."""
+    runs.run("backup", f"sqlite:{database}")
+    copy = tmp_path / "copy.db"
+    runs.run("restore", "latest", "--into", f"sqlite:{copy}")
+    assert content(copy) == content(database)
+    assert "already is" in runs.run("restore", "latest", "--into", f"sqlite:{copy}", exit_code=1)
+    with closing(sqlite3.connect(copy)) as connection:
+        connection.execute("DROP TABLE types")
+    runs.run("restore", "latest", "-o", "sqlite.overwrite=true", "--into", f"sqlite:{copy}")
+    assert content(copy) == content(database)
+    assert runs.leftovers() == []
+
+
+def test_damaged_one_is_left_out_where_that_is_allowed(runs: Runs, database: Path, tmp_path: Path) -> None:
+    """One bad database must not keep all others from being saved, where the user says so."""
+    (tmp_path / "bad.db").write_text("Dear Sir or Madam, " * 100)
+    said = runs.run("backup", "--allow-partial", f"sqlite:{tmp_path}/bad.db", f"sqlite:{database}", exit_code=3)
+    assert "not a database" in said
+    assert content(restored(runs, database, tmp_path / "copy.db")) == content(database)
+    assert "bad.db" not in runs.run("ls", "latest").partition("\n")[2]
+
+
 @pytest.mark.parametrize(("method", "journal"), [("backup", "wal"), ("backup", "delete"), ("vacuum", "wal")])
 def test_consistent_under_a_writer(method: str, journal: str, runs: Runs, tmp_path: Path) -> None:
     """A copy with half a transaction in it has money that nobody owns; a writer that is kept out loses customers."""

@@ -39,6 +39,9 @@ class SqliteDestination(Destination):
             raise UsageError(f"sqlite:{path}: there is no folder {folder}")
         if os.path.isdir(path):
             raise UsageError(f"sqlite:{path}: this is a folder, name the file")
+        for place in request.own_places:
+            if os.path.commonpath([path, os.path.realpath(place)]) == os.path.realpath(place):
+                raise UsageError(f"sqlite:{path}: this is inside {place}, which this very run uses: name another place")
         if not overwrite:
             _refuse_what_is_there(path)
         return cls(path, check=str(request.options.get("check") or FULL), overwrite=overwrite)
