@@ -146,6 +146,32 @@ def test_local_server_has_the_folder_localhost() -> None:
     assert opened("postgres://db1").snapshot_paths == ["/postgres/db1"]
 
 
+def test_reader_of_everything(server: PostgresServer) -> None:
+    """A backup need not run as a superuser: a role that may read all is enough for all but passwords."""
+    server.sql("CREATE ROLE reader LOGIN IN ROLE pg_read_all_data; CREATE TABLE hidden AS SELECT 1 AS a")
+    source = opened(server.address(user="reader"), {"role_passwords": False})
+    try:
+        for target in source.targets():
+            assert target.entry.stream is not None
+            with target.entry.stream() as stream:
+                assert stream.read()
+        source.finish()
+    finally:
+        source.close()
+        server.sql("DROP TABLE hidden; DROP ROLE reader")
+
+
+def test_server_without_the_usual_database() -> None:
+    """Some drop `postgres` as unused. What concerns no single database can be asked for in another one."""
+    server = PostgresServer()
+    try:
+        server.sql("DROP DATABASE postgres", "template1")
+        folder = server.snapshot_folder
+        assert targets(server.address()) == [f"{folder}/{name}.sql" for name in ("globals", "databases", "template1")]
+    finally:
+        server.close()
+
+
 def test_password_is_seen_nowhere(server: PostgresServer, tmp_path: Path, restic_new: Restic) -> None:
     """Every user of a machine sees command lines; and a repository may be read by more people than a database."""
     desk = made_desk(tmp_path)

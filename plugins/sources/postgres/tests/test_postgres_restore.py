@@ -117,9 +117,10 @@ def test_file_of_restic_goes_in_by_hand(server: PostgresServer, desk: Desk, copy
 
 
 def test_database_of_the_same_name_needs_no_path(server: PostgresServer, desk: Desk) -> None:
-    """On a server that has lost a database, its name says all."""
+    """On a server that has lost a database, its name says all. The scheme's longer name is the same scheme."""
     server.sql("ALTER DATABASE shop RENAME TO kept")
-    done = desk.limpet("restore", "latest", "--into", server.address("shop"))
+    address = server.address("shop").replace("postgres:", "postgresql:", 1)
+    done = desk.limpet("restore", "latest", "--into", address)
     same = done.returncode == 0 and all(
         server.sql(question, "shop") == server.sql(question, "kept") for question in QUESTIONS[:3]
     )
