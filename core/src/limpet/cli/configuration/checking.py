@@ -34,7 +34,7 @@ _NAMES_FILE = "file"
 
 
 def mistakes_in(configuration: Configuration, profiles: Sequence[str]) -> list[ConfigurationError]:
-    """All mistakes that are found, in the order of the file; of all profiles where none is named."""
+    """All mistakes that are found, in the order of the file; of all profiles and repositories where none is named."""
     found: list[ConfigurationError] = []
     resolver = configuration.resolver(found.append)
     for name in profiles:
@@ -45,8 +45,10 @@ def mistakes_in(configuration: Configuration, profiles: Sequence[str]) -> list[C
             _Checker(resolver.profile(name), found.append).check(is_wanted=is_wanted)
         except ConfigurationError as mistake:  # profiles in a ring: there is nothing to resolve
             found.append(mistake)
+    if not profiles:
+        resolver.check_repositories()
     told = {str(mistake): mistake for mistake in found}  # what is inherited is met more than once
-    return list(told.values())
+    return sorted(told.values(), key=lambda mistake: mistake.place.line)
 
 
 def _is_inherited(name: str, resolver: Resolver) -> bool:

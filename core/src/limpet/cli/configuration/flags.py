@@ -25,8 +25,8 @@ ELSEWHERE: Mapping[str, str] = {
     "option": "it belongs into the profile's table `options`",
     "hook": "it belongs into the profile's table `hooks`",
     "exclude": "it belongs into the profile's list `excludes`",
-    "stdin": "nobody is there to type; `sources` may hold commands: `command:NAME=...`",
-    "stdin-from-command": "`sources` may hold commands, see `limpet plugin info command`",
+    "stdin": "nobody is there to type; `sources` may hold commands: `command:FILE=COMMAND LINE`",
+    "stdin-from-command": "`sources` may hold commands: `command:FILE=COMMAND LINE`",
     "dry-run": "ask for it when you run the profile: `limpet run PROFILE --dry-run`",
     "help": "there is `limpet help`",
 }

@@ -32,7 +32,7 @@ def read_repositories(
     found: dict[str, Repository] = {}
     for item in setting.items if setting else ():
         if isinstance(item.value, str) and item.value in tables:
-            repository = _from_table(item.value, tables[item.value], default, tell)
+            repository = read_repository(item.value, tables[item.value], default, tell)
         else:
             repository = _from_location(item, tables, default, tell)
         if repository is None:
@@ -61,7 +61,8 @@ def read_password(reader: TableReader, tell: Tell) -> Password:
     return Password(file, command, reference, place)
 
 
-def _from_table(name: str, table: Table, default: Password, tell: Tell) -> Repository | None:
+def read_repository(name: str, table: Table, default: Password, tell: Tell) -> Repository | None:
+    """The repository that a table of its own describes; None where its location cannot be used."""
     flags = global_flags()
     reader = TableReader(table, [*_OWN_KEYS, *flags], tell)
     setting = reader.setting("location")

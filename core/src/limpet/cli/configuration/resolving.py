@@ -12,10 +12,15 @@ from limpet.cli.configuration.expansion import Text, holds_literal_secret, looks
 from limpet.cli.configuration.flags import Flag, flags_of, global_flags, read_flags
 from limpet.cli.configuration.inheritance import EXTEND, EXTENDABLE, INHERITS, lineage_names, with_inherited
 from limpet.cli.configuration.plugin_options import PluginOption, kinds_called, plugin_aliases, read_options
-from limpet.cli.configuration.profiles import EVERY, RUN, Profile, Schedule, Step
+from limpet.cli.configuration.profiles import EVERY, RUN, Password, Profile, Schedule, Step
 from limpet.cli.configuration.reading import TableReader, Tell, stop_at, unknown
 from limpet.cli.configuration.references import WAYS, Reference, ReferenceKind, read_reference
-from limpet.cli.configuration.repositories import PASSWORD_KEYS, read_password, read_repositories
+from limpet.cli.configuration.repositories import (
+    PASSWORD_KEYS,
+    read_password,
+    read_repositories,
+    read_repository,
+)
 from limpet.registry.kinds import PluginKind
 from limpet.registry.loading import names
 
@@ -100,6 +105,11 @@ class Resolver:
         )
         self._require_used_hooks(profile)
         return profile
+
+    def check_repositories(self) -> None:
+        """Tell of what is wrong with any repository, used or not."""
+        for name, table in self.repositories.items():
+            read_repository(name, table, Password(), self._tell)
 
     def _sources(self, reader: TableReader) -> tuple[Text, ...]:
         setting = reader.setting("sources")

@@ -14,7 +14,7 @@ from limpet.cli.configuration.profiles import Schedule
 from limpet.cli.scheduling.times import When
 from limpet.errors import UsageError
 
-_KEPT = ("XDG_STATE_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "LIMPET_CACHE_DIR")
+_KEPT = ("XDG_STATE_HOME", "XDG_CACHE_HOME", "LIMPET_CACHE_DIR")
 """Variables that move Limpet's own folders: a job without them would not see the lock of a run by hand."""
 
 

@@ -100,9 +100,11 @@ def calendars_of_cron(text: str) -> list[str]:
     # Cron's week begins on Sunday and ends on Sunday, as 0 and 7; systemd's on Monday.
     weekdays = sorted({(int(str(day)) - 1) % 7 for day in parsed.weekdays})
     names = "" if len(weekdays) == len(_DAYS) else ",".join(_DAYS[day] for day in weekdays)
-    if names and days != "*" and not parsed.day_and:
-        return [f"*-{months}-{days} {time}", f"{names} *-{months}-* {time}"]
-    return [f"{names} *-{months}-{days} {time}".strip()]
+    if parsed.day_and:
+        return [f"{names} *-{months}-{days} {time}".strip()]
+    if not names or days == "*":
+        return [f"*-{months}-* {time}"]
+    return [f"*-{months}-{days} {time}", f"{names} *-{months}-* {time}"]
 
 
 def _check(when: When) -> None:
