@@ -76,7 +76,7 @@ def test_only_the_one_asked_for_is_imported(full_site: Site) -> None:
         import sys
         from limpet import registry
         backend = registry.open_backend("good:there", {"good.depth": "7"})
-        print(backend.seen)
+        print(backend.inner.seen)
         print([name for name in sys.modules if name.startswith(("broken_", "limpet_backend", "limpet_source"))])
         """
     )
@@ -85,7 +85,9 @@ def test_only_the_one_asked_for_is_imported(full_site: Site) -> None:
 
 def test_environment_of_an_option(full_site: Site) -> None:
     """Services are configured by their environment."""
-    done = full_site.run("from limpet import registry; print(registry.open_backend('good:x').seen)", GOOD_DEPTH="11")
+    done = full_site.run(
+        "from limpet import registry; print(registry.open_backend('good:x').inner.seen)", GOOD_DEPTH="11"
+    )
     assert "'depth': 11" in done.stdout, done.stderr
 
 
@@ -167,7 +169,7 @@ def test_an_error_while_opening_hides_the_secret(site: Site) -> None:
     source = COMPLETE.replace("made = cls()", "raise KeyError(location)")
     site.install("leaky", {"limpet.backends": {"leaky": "leaky:Good"}}, {"leaky": source})
     done = site.run(OPEN, "leaky:https://u:s3cret@host/")
-    assert "PluginError backend plugin 'leaky' could not open leaky:https://u:***@host/: KeyError" in done.stdout
+    assert "PluginError the backend plugin 'leaky' could not open leaky:https://u:***@host/: KeyError" in done.stdout
     assert "s3cret" not in done.stdout + done.stderr
 
 

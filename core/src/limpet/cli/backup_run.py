@@ -109,7 +109,7 @@ class BackupRun:
                 read_from.get(scheme, {}),
                 own_places(session.options),
             )
-            source = registry.source(scheme).open(request)
+            source = registry.open_source(scheme, request)
             stack.callback(source.close)
             sources.append(source)
         return sources

@@ -20,7 +20,7 @@ class Terminal:
         self.print_above: Callable[[str], None] | None = None
         """Set while a progress display is on the screen: prints lines above it."""
         self.log = RunLog()
-        """What reporters tell, shown or not; results are no part of it: they may be secret."""
+        """What is told, shown or not; results are no part of it: they may be secret."""
 
     @property
     def output_is_terminal(self) -> bool:
@@ -43,10 +43,11 @@ class Terminal:
             if self.print_above:
                 self.print_above(text)
             else:
-                _write(sys.stdout, text, flush=flush)
+                _write(_output(), text, flush=flush)
 
-    def error(self, text: str) -> None:
-        """One line, or several, on standard error."""
+    def error(self, text: str, *, logged: str | None = None) -> None:
+        """One line, or several, on standard error; and in the log, in the words `logged` where it is a document."""
+        self.log.add(text if logged is None else logged, is_warning=True)
         on_screen = sys.stderr.isatty()
         if on_screen:
             text = neutralise_lines(text)
@@ -60,11 +61,17 @@ class Terminal:
     def write_bytes(self, data: bytes | memoryview) -> None:
         """Raw bytes on standard output."""
         with self._lock:
-            sys.stdout.buffer.write(data)
+            _output().buffer.write(data)
 
     def flush(self) -> None:
         """Everything written so far reaches the system; BrokenPipeError if nobody reads any more."""
         sys.stdout.flush()
+
+
+def _output() -> TextIO:
+    """Standard output itself: while plugins are at work another stands in its place, which tells of what they print."""
+    genuine: TextIO = getattr(sys.stdout, "genuine", sys.stdout)
+    return genuine
 
 
 def _write(stream: TextIO, text: str, *, flush: bool) -> None:

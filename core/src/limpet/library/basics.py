@@ -185,5 +185,5 @@ def _sources(
             grouped.setdefault(argument.scheme, []).append(argument.rest)
     for scheme, arguments in grouped.items():
         request = SourceRequest(tuple(arguments), registry.source_options(scheme), selection, reporter)
-        sources.append(registry.source(scheme).open(request))
+        sources.append(registry.open_source(scheme, request))
     return sources

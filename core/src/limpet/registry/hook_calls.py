@@ -23,6 +23,7 @@ from limpet.registry.listing import declared_options
 from limpet.registry.loading import aliases, load
 from limpet.registry.location import PATH, redact
 from limpet.registry.option_values import option_values
+from limpet.registry.plugin_calls import plugin_calls
 
 _WORDS = ("fail", "warn")
 _EXIT_INTERRUPTED = 130
@@ -191,7 +192,8 @@ class HookCaller:
         @functools.wraps(method)  # pluggy reads the signature and the marks through it
         def guarded(*arguments: object) -> Any:
             try:
-                return _sensible(call, method(*arguments))
+                with plugin_calls.during(f"the hook plugin {name!r}", _words(call), None, self._reporter):
+                    return _sensible(call, method(*arguments))
             except KeyboardInterrupt as interrupt:
                 if call not in _TOLD_IN_ANY_CASE:
                     raise

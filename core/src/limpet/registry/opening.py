@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from limpet.contracts.options import Option, OptionValue
 from limpet.errors import LimpetError, PluginError, UsageError
@@ -13,6 +13,7 @@ from limpet.registry.kinds import PluginKind
 from limpet.registry.loading import aliases, is_installed, load, names
 from limpet.registry.location import PATH, Location, redact, split_argument, split_location
 from limpet.registry.option_values import option_values, parse_assignments
+from limpet.registry.plugin_calls import plugin_calls
 
 if TYPE_CHECKING:
     import click
@@ -20,9 +21,11 @@ if TYPE_CHECKING:
     from limpet.contracts.backend import Backend
     from limpet.contracts.destination import Destination
     from limpet.contracts.hooks import RunInfo
-    from limpet.contracts.source import Source
+    from limpet.contracts.source import Source, SourceRequest
     from limpet.contracts.transport import Transport
     from limpet.progress import Reporter
+
+T = TypeVar("T")
 
 HOOKS_VARIABLE = "LIMPET_HOOKS"
 RESTIC_BACKENDS = frozenset({"local", "sftp", "rest", "s3", "swift", "b2", "azure", "gs", "rclone"})
@@ -74,15 +77,20 @@ def open_backend(
     from limpet.contracts.transport import DEFAULT_TRANSPORT  # noqa: PLC0415  # here with every backend
 
     transport = transport or DEFAULT_TRANSPORT
-    try:
-        return _watched(plugin.open(parsed.rest, values, transport), transport.stuck_request_timeout_s)
-    except LimpetError:
-        raise
-    except Exception as error:
-        reason = str(error).replace(parsed.rest, redact(parsed.rest)) or "no reason given"
-        raise PluginError(
-            f"backend plugin {parsed.scheme!r} could not open {parsed}: {type(error).__name__}: {reason}"
-        ) from error
+    opened = _opened(PluginKind.BACKEND, parsed, lambda: plugin.open(parsed.rest, values, transport))
+    from limpet.registry.contained_backend import ContainedBackend  # noqa: PLC0415  # brings the wrappers
+
+    return _watched(ContainedBackend(parsed.scheme, opened), transport.stuck_request_timeout_s)
+
+
+def open_source(scheme: str, request: SourceRequest) -> Source:
+    """The source of this scheme, opened for the request; PluginError for one that is broken, else as its `open`."""
+    plugin = source(scheme)
+    shown = Location(scheme, " ".join(request.targets))
+    opened = _opened(PluginKind.SOURCE, shown, lambda: plugin.open(request), request.reporter)
+    from limpet.registry.contained_source import ContainedSource  # noqa: PLC0415  # few commands have sources
+
+    return ContainedSource(scheme, opened, request.reporter)
 
 
 def scratch_location(location: str) -> str:
@@ -99,6 +107,20 @@ def connections_option(location: str) -> str | None:
         return None
     own_name = min(aliases(PluginKind.BACKEND, scheme), key=lambda alias: (alias == PATH, alias))
     return f"{own_name}.connections"
+
+
+def _opened(kind: PluginKind, argument: Location, call: Callable[[], T], reporter: Reporter | None = None) -> T:
+    """What the plugin opens; PluginError, without secrets, for what it raises beyond its contract."""
+    plugin = f"the {kind.value} plugin {argument.scheme!r}"
+    with plugin_calls.during(plugin, f"open {argument}", PluginError, reporter):
+        try:
+            return call()
+        except LimpetError:
+            raise
+        except Exception as error:
+            reason = str(error).replace(argument.rest, redact(argument.rest)) if argument.rest else str(error)
+            reason = " ".join(reason.split()) or "no reason given"
+            raise PluginError(f"{plugin} could not open {argument}: {type(error).__name__}: {reason}") from error
 
 
 def _watched(opened: Backend, timeout_s: float | None) -> Backend:
@@ -135,14 +157,8 @@ def open_destination(
 
     values = source_options(argument.scheme, options)
     request = DestinationRequest(argument.rest, values, reporter, tuple(own_places))
-    try:
-        return plugin.destination.open(request)
-    except LimpetError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"source plugin {argument.scheme!r} could not open {argument}: {type(error).__name__}: {error}"
-        ) from error
+    opens = plugin.destination.open
+    return _opened(PluginKind.SOURCE, argument, lambda: opens(request), reporter)
 
 
 def source_folders(argument: str) -> Sequence[str]:
