@@ -165,3 +165,38 @@ def test_interrupted_in_the_backup(desk: Desk, tmp_path: Path) -> None:
         "failed 130",
         "finally 130",
     ]
+
+
+def test_figures_of_other_commands(desk: Desk, tmp_path: Path) -> None:
+    """A night has more than the backup: what was removed, checked or restored is of interest, too."""
+    document = tmp_path / "document"
+    option = ["-o", f"shell.finally=cat > {shlex.quote(str(document))}"]
+    commands: dict[tuple[str, ...], dict[str, int | None]] = {
+        ("backup", str(desk.work)): {"files_new": 0},
+        ("restore", "latest", "--target", str(tmp_path / "out"), "--json"): {"bytes_restored": 12},
+        ("forget", "latest"): {"snapshots_removed": 1},
+        ("prune",): {"packs_removed": None, "bytes_removed": None, "bytes_remaining": None},
+        ("check",): {"num_errors": 0},
+    }
+    for command, expected in commands.items():
+        done = desk.limpet(*command, *option)
+        assert done.returncode == 0, done.stderr
+        figures = json.loads(document.read_text())["result"]["figures"]
+        assert {name: value if value is None else figures[name] for name, value in expected.items()} == expected
+        assert set(expected) <= set(figures)
+
+
+def test_what_check_finds_is_told(tmp_path: Path) -> None:
+    """Damage is what a monitor is there for: the lines about it have to be among those it gets."""
+    desk = made_desk(tmp_path)
+    assert desk.limpet("backup", desk.work).returncode == 0
+    pack = next(path for path in (desk.repository / "data").rglob("*") if path.is_file())
+    pack.chmod(0o600)
+    pack.write_bytes(bytes(pack.stat().st_size))
+    for flags in ([], ["--json"]):
+        document = tmp_path / "document"
+        done = desk.limpet("check", "--read-data", *flags, "-o", f"shell.failed=cat > {shlex.quote(str(document))}")
+        assert done.returncode == 1
+        result = json.loads(document.read_text())["result"]
+        assert result["figures"]["num_errors"] >= 1
+        assert any(pack.name in line and not line.startswith("{") for line in result["log"])

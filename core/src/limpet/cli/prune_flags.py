@@ -118,7 +118,11 @@ def run_prune(
         else:
             tell_figures(session.reporter, result)
 
-    prune(repository, options, session.reporter, planned, ignored_snapshots=ignored_snapshots)
+    result = prune(repository, options, session.reporter, planned, ignored_snapshots=ignored_snapshots)
+    if not result.dry_run:
+        session.figures["packs_removed"] = result.packs.remove_total + result.packs.repack
+        session.figures["bytes_removed"] = result.sizes.remove_total
+        session.figures["bytes_remaining"] = result.sizes.remaining
 
 
 def tell_figures(reporter: Reporter, result: PruneResult) -> None:

@@ -78,10 +78,6 @@ class _Running:
         if verbosity <= max(1, self.verbosity):
             self.terminal.log.add(text)
 
-    def _log_error(self, error: Exception, item: str) -> None:
-        words = f"ignoring error for {item}" if self.progress.operation == "restore" else "error"
-        self.terminal.log.add(f"{words}: {error}", is_warning=True)
-
     def _show(self, progress: Progress) -> _Stoppable | None:
         raise NotImplementedError
 
@@ -114,13 +110,10 @@ class TextReporter(_Running):
 
     def warning(self, text: str) -> None:
         """One line on standard error."""
-        self.terminal.log.add(text, is_warning=True)
         self.terminal.error(text)
 
     def error(self, error: Exception, *, during: str, item: str) -> None:
         """One line on standard error, in the words restic has for the operation."""
-        if during != "scan":
-            self._log_error(error, item)
         if self.progress.operation == "restore":
             self.terminal.error(f"ignoring error for {item}: {error}")
         elif during != "scan" or self.verbosity >= VERBOSE:
@@ -171,15 +164,12 @@ class JsonReporter(_Running):
 
     def warning(self, text: str) -> None:
         """The line as it is, on standard error: restic has no document for it."""
-        self.terminal.log.add(text, is_warning=True)
         self.terminal.error(text)
 
     def error(self, error: Exception, *, during: str, item: str) -> None:
         """An `error` document on standard error."""
-        if during != "scan":
-            self._log_error(error, item)
         document = {"message_type": "error", "error": {"message": str(error)}, "during": during, "item": item}
-        self.terminal.error(encode_json(document))
+        self.terminal.error(encode_json(document), logged=f"error: {error}")
 
     def item(self, event: ItemEvent) -> None:
         """A `verbose_status` document."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from limpet.contracts.hooks import RunInfo, RunResult
 
 _NS = 10**9
-_SIZES = frozenset({"data_added", "data_added_packed", "total_bytes_processed"})
+_SIZES = frozenset({"data_added", "data_added_packed"})
 _TOLD_ELSEWHERE = frozenset({"backup_start", "backup_end", "total_duration"})
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -51,7 +51,7 @@ def report_lines(run: RunInfo, result: RunResult) -> Sequence[str]:
 
 
 def _shown(name: str, figure: float | str) -> str:
-    if name not in _SIZES or isinstance(figure, str):
+    if isinstance(figure, str) or (name not in _SIZES and "bytes" not in name.split("_")):
         return str(figure)
     size, unit = float(figure), 0
     while size >= 1024 and unit < len(_UNITS) - 1:

@@ -116,8 +116,10 @@ class CheckOutput:
         self._tell_hints(result)
         for advice in _advice(result):
             self._error(advice)
+        summary = _summary(result, _count_errors(result))
+        self._session.figures["num_errors"] = summary["num_errors"]
         if self._session.json:
-            self._session.print_json(_summary(result, _count_errors(result)))
+            self._session.print_json(summary)
         if result.errors:
             raise CommandExit(EXIT_FAILED, "Fatal: repository contains errors")
         self._session.reporter.note("no errors were found")
@@ -136,7 +138,7 @@ class CheckOutput:
 
     def _error(self, text: str) -> None:
         if self._session.json:
-            self._session.terminal.error(encode_json({"message_type": "error", "message": text}))
+            self._session.terminal.error(encode_json({"message_type": "error", "message": text}), logged=text)
         else:
             self._session.terminal.error(text)
 

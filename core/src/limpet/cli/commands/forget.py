@@ -168,6 +168,7 @@ class _Run:
         elif snapshot_ids:
             result = remove_snapshots(self._repository, snapshot_ids, self._session.reporter, self._tell_removed)
             failed += len(result.failed)
+            self._session.figures["snapshots_removed"] = len(result.removed)
         if self._session.json and decisions:
             self._session.print_json([_document(decision) for decision in decisions])
         if failed:

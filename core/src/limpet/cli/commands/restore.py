@@ -144,9 +144,16 @@ def _refuse_with_into(target: str, options: RestoreOptions, *, verify: bool) -> 
 
 
 def _print_summary(session: Session, result: RestoreResult) -> None:
+    session.figures.update(_figures(result))
+    line = _summary_line(result)
+    session.terminal.log.add(line)
     if session.json:
-        session.print_json(_summary_document(result))
-        return
+        session.print_json({"message_type": "summary"} | _figures(result))
+    else:
+        session.print(line)  # even with --quiet, as restic
+
+
+def _summary_line(result: RestoreResult) -> str:
     took = format_duration(result.duration_s)
     total = f"{format_bytes(result.bytes_total)}"
     if result.files_restored == result.files_total and result.bytes_restored == result.bytes_total:
@@ -160,10 +167,11 @@ def _print_summary(session: Session, result: RestoreResult) -> None:
         line += f", skipped {result.files_skipped} files/dirs {format_bytes(result.bytes_skipped)}"
     if result.files_deleted:
         line += f", deleted {result.files_deleted} files/dirs"
-    session.print(line)  # even with --quiet, as restic
+    return line
 
 
-def _summary_document(result: RestoreResult) -> dict[str, object]:
+def _figures(result: RestoreResult) -> dict[str, int]:
+    """What is not 0, by the names of restic's summary."""
     figures = {
         "seconds_elapsed": int(result.duration_s),
         "total_files": result.files_total,
@@ -174,7 +182,7 @@ def _summary_document(result: RestoreResult) -> dict[str, object]:
         "bytes_restored": result.bytes_restored,
         "bytes_skipped": result.bytes_skipped,
     }
-    return {"message_type": "summary"} | {name: value for name, value in figures.items() if value}
+    return {name: value for name, value in figures.items() if value}
 
 
 def _raise_errors(result: RestoreResult) -> None:
