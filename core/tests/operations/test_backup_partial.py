@@ -85,9 +85,7 @@ class Failing(Source):
         yield Folder(target.path + b"/inner", [])
 
     def finish(self) -> None:
-        if self.moment == "finish":
-            targets = [f"/made/{self.name}/folder"] if self._names_target else []
-            raise SourceError("exit status 1", targets=targets)
+        self._fail_at("finish")
 
     def saved(self, snapshot_id: str) -> None:
         self.told.append(snapshot_id)
@@ -101,7 +99,8 @@ class Failing(Source):
 
     def _fail_at(self, moment: str) -> None:
         if self.moment == moment:
-            raise SourceError(f"lost at {moment}")
+            targets = [f"/made/{self.name}/folder"] if self._names_target else []
+            raise SourceError(f"lost at {moment}", targets=targets)
 
 
 def paths(scene: BackupScene) -> list[str]:
@@ -134,9 +133,10 @@ def test_a_source_that_fails_can_be_left_out(scene: BackupScene, moment: str) ->
     assert scene.problems() == []
 
 
-def test_only_the_targets_that_the_error_names_are_left_out(scene: BackupScene) -> None:
+@pytest.mark.parametrize("moment", ["begin", "finish"])
+def test_only_the_targets_that_the_error_names_are_left_out(scene: BackupScene, moment: str) -> None:
     """One database of fifty that failed would cost the dumps of all the others."""
-    result = scene.backup(Failing("bad", "finish", names_target=True), allow_partial=True)
+    result = scene.backup(Failing("bad", moment, names_target=True), allow_partial=True)
     assert (result.errors, paths(scene)) == (1, ["/made/bad", "/made/bad/whole"])
 
 

@@ -217,7 +217,10 @@ class Source(ABC):
         return 0
 
     def begin(self, parent: ParentInfo | None) -> None:  # noqa: B027  # most sources have no use for it
-        """Told before anything is asked for: which snapshot unchanged ranges refer to, None where there is none."""
+        """Told before anything is asked for: which snapshot unchanged ranges refer to, None where there is none.
+
+        The place to see whether servers answer. A SourceError with targets loses these alone: the others are asked for.
+        """
 
     @abstractmethod
     def targets(self) -> Sequence[Target]:

@@ -64,6 +64,13 @@ def test_one_failing_of_two_is_no_snapshot(server: MariadbServer, runs: Runs) ->
     assert "no database 'missing'" in runs.refused(address(server), address(server, "missing"))
 
 
+def test_one_failing_of_two_is_left_out_if_that_is_asked_for(server: MariadbServer, runs: Runs) -> None:
+    """What can be saved is saved, under an exit code that says that it is not all."""
+    said = runs.run("backup", "--allow-partial", address(server), address(server, "missing"), exit_code=3)
+    assert "no database 'missing'" in said
+    assert runs.restored("/mysql/localhost/shop.sql").endswith(b"-- Dump completed\n")
+
+
 def test_a_server_killed_amid_its_dump(server: MariadbServer, runs: Runs) -> None:
     """The dump is cut and looks whole up to there: only the exit code tells, and it must be listened to."""
     with stuck_amid_dump(server, runs) as process:

@@ -40,13 +40,24 @@ class Targets:
         asked: list[tuple[Source, Target]] = []
         for source in self._sources:
             try:
-                source.begin(parent)
-                asked += [(source, target) for target in source.targets()]
+                lost = self._begin(source, parent)
+                asked += [(source, target) for target in source.targets() if target.path not in lost]
             except SourceError as error:
                 self._lose(error, source, [])
         if not asked:
             raise SourceError("unable to save snapshot: snapshot is empty")
         return asked
+
+    def _begin(self, source: Source, parent: ParentInfo | None) -> frozenset[bytes]:
+        """The paths of targets that the source says are lost from the beginning, its others being in order."""
+        try:
+            source.begin(parent)
+        except SourceError as error:
+            if not error.targets:
+                raise
+            self._lose(error, source, [], error.targets)
+            return frozenset(map(os.fsencode, error.targets))
+        return frozenset()
 
     def place(self, source: Source, target: Target, folder: FolderInWork | None, slot: int) -> None:
         """The target's node goes into this slot of the folder above it; one inside another target is never placed."""
@@ -73,14 +84,16 @@ class Targets:
         if all(promise.is_lost for promise in self._promises.values()):
             raise SourceError("unable to save snapshot: nothing is left of what was to be backed up")
 
-    def _lose(self, error: SourceError, source: Source, promises: Sequence[_Promise]) -> None:
+    def _lose(
+        self, error: SourceError, source: Source, promises: Sequence[_Promise], named: Sequence[str] = ()
+    ) -> None:
         if not self._allow_partial:
             raise error
         if promises and all(promise.is_lost for promise in promises):
             return  # told already
         for promise in promises:
             promise.is_lost = True
-        paths = [os.fsdecode(promise.target.path) for promise in promises] or source.snapshot_paths
+        paths = [os.fsdecode(promise.target.path) for promise in promises] or named or source.snapshot_paths
         item = ", ".join(paths)
         self._failed(SourceError(f"left out of the snapshot: {item}: {error}"), item)
 

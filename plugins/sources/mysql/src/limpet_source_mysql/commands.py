@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from limpet_source_mysql.server import CHARACTER_SET, LARGEST_PACKET, Server, dump_program, first_program, is_mysqls_own
 
-_STATISTICS = ("mysql.innodb_index_stats", "mysql.innodb_table_stats")
-"""Estimates that the server makes anew whenever it likes; the same data would never give the same dump."""
+_MADE_BY_THE_SERVER = (
+    "innodb_index_stats", "innodb_table_stats", "help_category", "help_keyword", "help_relation", "help_topic",
+)  # fmt: skip
+"""Of the database `mysql`: estimates, made anew whenever it likes, and the manual. Any server has its own."""
 
 
 def dump_command(server: Server, database: str, tables: Sequence[str], excluded: Sequence[str]) -> list[str]:
@@ -29,7 +31,8 @@ def dump_command(server: Server, database: str, tables: Sequence[str], excluded:
     if not tables:
         command += ["--routines", "--events"]
     if not database:
-        return [*command, "--all-databases", "--flush-privileges", *(f"--ignore-table={name}" for name in _STATISTICS)]
+        left_out = [f"--ignore-table=mysql.{table}" for table in _MADE_BY_THE_SERVER]
+        return [*command, "--all-databases", "--flush-privileges", *left_out]
     return [*command, *(f"--ignore-table={database}.{table}" for table in excluded), "--", database, *tables]
 
 

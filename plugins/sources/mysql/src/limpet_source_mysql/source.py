@@ -87,10 +87,16 @@ class MysqlSource(DumpSource):
         return cls(request, [_wanted(target, request) for target in request.targets])
 
     def begin(self, parent: ParentInfo | None) -> None:
-        """SourceError for a server that does not let us in, or has no such database: before anything is stored."""
+        """SourceError for servers that do not let us in, or have no such database: before anything is stored."""
+        failures: dict[str, str] = {}
         for one in self._wanted:
             if not one.is_physical:  # Whose program signs in with what it needs, and the client may not be there.
-                self._ask(one)
+                try:
+                    self._ask(one)
+                except SourceError as error:
+                    failures[one.path] = str(error)
+        if failures:
+            raise SourceError("; ".join(failures.values()), targets=list(failures))
 
     def finish(self) -> None:
         """As in the base class. What commands that ended well had to say is told to the reporter."""
@@ -101,11 +107,8 @@ class MysqlSource(DumpSource):
                     self._reporter.warning(line)
 
     def _ask(self, wanted: _Wanted) -> None:
-        def failed(reason: str) -> SourceError:
-            return SourceError(reason, targets=[wanted.path])
-
-        wanted.character_set = ask_character_set(wanted.server, wanted.database, failed)
-        if self._reporter is not None and (rounded := rounded_columns(wanted.server, wanted.database, failed)):
+        wanted.character_set = ask_character_set(wanted.server, wanted.database, SourceError)
+        if self._reporter is not None and (rounded := rounded_columns(wanted.server, wanted.database, SourceError)):
             self._reporter.note(f"{wanted.server.shown}: {words_about(rounded)}")
 
 

@@ -62,13 +62,16 @@ class RedisSource(DumpSource):
         return cls(request, [_wanted(target, request) for target in request.targets])
 
     def begin(self, parent: ParentInfo | None) -> None:
-        """SourceError for a server that does not let us in: before anything is stored."""
+        """SourceError for servers that do not let us in: before anything is stored."""
+        failures: dict[str, str] = {}
         for one in self._wanted:
-            with (
-                told_as(partial(SourceError, targets=[one.path]), one.server.shown),
-                connect(one.server.connection) as client,
-            ):
-                client.ping()
+            try:
+                with told_as(SourceError, one.server.shown), connect(one.server.connection) as client:
+                    client.ping()
+            except SourceError as error:
+                failures[one.path] = str(error)
+        if failures:
+            raise SourceError("; ".join(failures.values()), targets=list(failures))
 
 
 def _wanted(target: str, request: SourceRequest) -> _Wanted:
