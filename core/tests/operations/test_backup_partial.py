@@ -95,7 +95,7 @@ class Failing(Source):
         return
 
     def _stream(self) -> BinaryIO:
-        return Cut(self.moment == "stream")  # type: ignore[return-value]
+        return Cut(self.moment == "stream")
 
     def _fail_at(self, moment: str) -> None:
         if self.moment == moment:
@@ -106,6 +106,7 @@ class Failing(Source):
 def paths(scene: BackupScene) -> list[str]:
     """All below `/made` in the last snapshot, and whether the folder's own file is there."""
     stored = scene.snapshots()[-1]
+    assert stored.snapshot.tree is not None
     found = [path.decode() for path, _ in walk(scene.open(), stored.snapshot.tree)]
     return [path for path in found if path.startswith("/made/")] + [path for path in found if path.endswith("/kept")]
 
