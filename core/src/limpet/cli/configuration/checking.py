@@ -41,8 +41,11 @@ def mistakes_in(configuration: Configuration, profiles: Sequence[str]) -> list[C
         configuration.require(name, resolver)
     for name in profiles or sorted(resolver.profiles):
         is_wanted = bool(profiles) or not _is_inherited(name, resolver)
+        before = len(found)
         try:
-            _Checker(resolver.profile(name), found.append).check(is_wanted=is_wanted)
+            profile = resolver.profile(name)
+            # Where something was left out as it was wrong, that it is missing is no mistake of its own.
+            _Checker(profile, found.append).check(is_whole=is_wanted and len(found) == before)
         except ConfigurationError as mistake:  # profiles in a ring: there is nothing to resolve
             found.append(mistake)
     if not profiles:
@@ -62,10 +65,10 @@ class _Checker:
         self._profile = profile
         self._tell = tell
 
-    def check(self, *, is_wanted: bool) -> None:
-        """Tell of what is wrong. A profile that is only there to be inherited need not be whole."""
+    def check(self, *, is_whole: bool) -> None:
+        """Tell of what is wrong, and with `is_whole` of what is missing: not where it is only there to be inherited."""
         profile = self._profile
-        if profile.repositories or is_wanted:
+        if is_whole:
             self._try(plan, profile)
         for repository in profile.repositories:
             self._check_password(repository.password)

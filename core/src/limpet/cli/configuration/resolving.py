@@ -163,7 +163,7 @@ class Resolver:
             if table is None and (key != "backup" or reader.entry("sources") is None):
                 continue
             flags = read_flags(table, flags_of(command), self._tell) if table else []
-            if command == "forget" and table and not any(flag.name.startswith("--keep-") for flag in flags):
+            if command == "forget" and table and not any(name.startswith("keep-") for name in table.entries):
                 self._tell(table.place.mistake("says not what to keep: `keep-daily = 7`, ..."))
             yield Step(command, flags, table.place if table else reader.place)
 
