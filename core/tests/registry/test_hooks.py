@@ -422,6 +422,8 @@ def test_no_hooks_do_nothing() -> None:
 def test_order_is_as_named(site: Site) -> None:
     """Who names a mount before a check that reads from it wants them in this order."""
     source = """
+        import sys
+
         from limpet.contracts.hooks import Hook, hookimpl
 
         class First(Hook):
@@ -430,7 +432,7 @@ def test_order_is_as_named(site: Site) -> None:
 
             @hookimpl
             def limpet_run_started(self):
-                print(self.word)
+                print(self.word, file=sys.stderr)
 
         class Second(First):
             word = "second"
@@ -439,4 +441,4 @@ def test_order_is_as_named(site: Site) -> None:
         "two-hooks", {"limpet.hooks": {"z": "two_hooks:First", "a": "two_hooks:Second"}}, {"two_hooks": source}
     )
     done = site.run("from limpet.registry import hooks; hooks({}, ['z', 'a']).started()")
-    assert done.stdout == "first\nsecond\n", done.stderr
+    assert done.stderr == "first\nsecond\n"

@@ -41,6 +41,8 @@ class Hook:
     options: ClassVar[Sequence[Option]] = ()
     reporter: Reporter = SilentReporter()
     """What the user is told through; the run puts its own here before the first call."""
+    limits_its_time: ClassVar[bool] = False
+    """Whether it ends what it starts after a time that its options say: nobody is warned then that a call is long."""
 
     def __init__(self, options: Options) -> None:
         self.settings = options

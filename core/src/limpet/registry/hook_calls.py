@@ -73,7 +73,8 @@ class HookCaller:
         for attribute in dir(hook):
             method = getattr(hook, attribute)
             if self._manager.parse_hookimpl_opts(hook, attribute) is not None:
-                setattr(guarded, attribute, self._guard(name, attribute, method, only_warns))
+                guard = self._guard(name, attribute, method, only_warns=only_warns, patient=hook.limits_its_time)
+                setattr(guarded, attribute, guard)
         try:
             self._manager.register(guarded, name)
             self._manager.check_pending()
@@ -185,14 +186,17 @@ class HookCaller:
         except Exception as error:  # Out of a wrapper, whose failure cannot be laid at one hook's door.
             raise HookError(f"a hook failed at {_words(call)}: {error}") from error
 
-    def _guard(self, name: str, call: str, method: Callable[..., Any], only_warns: bool) -> Callable[..., Any]:
+    def _guard(
+        self, name: str, call: str, method: Callable[..., Any], *, only_warns: bool, patient: bool
+    ) -> Callable[..., Any]:
         if inspect.isgeneratorfunction(method):
             return method
 
         @functools.wraps(method)  # pluggy reads the signature and the marks through it
         def guarded(*arguments: object) -> Any:
             try:
-                with plugin_calls.during(f"the hook plugin {name!r}", _words(call), None, self._reporter):
+                plugin = f"the hook plugin {name!r}"
+                with plugin_calls.during(plugin, _words(call), None, self._reporter, limits_its_time=patient):
                     return _sensible(call, method(*arguments))
             except KeyboardInterrupt as interrupt:
                 if call not in _TOLD_IN_ANY_CASE:

@@ -7,6 +7,7 @@ and a call that does not come back is told again and again: nobody can end it fr
 from __future__ import annotations
 
 import io
+import math
 import sys
 import threading
 import time
@@ -32,7 +33,7 @@ class _Call:
     what: str
     reporter: Reporter | None
     began_s: float
-    tell_after_s: float = QUIET_S
+    tell_after_s: float
 
     def tell(self, text: str) -> None:
         """Say something of the plugin, to the user."""
@@ -53,13 +54,20 @@ class PluginCalls:
 
     @contextmanager
     def during(
-        self, plugin: str, what: str, failure: Failure | None, reporter: Reporter | None = None
+        self,
+        plugin: str,
+        what: str,
+        failure: Failure | None,
+        reporter: Reporter | None = None,
+        *,
+        limits_its_time: bool = False,
     ) -> Iterator[None]:
         """Around one call. LimpetError and OSError come out as they are, anything else as `failure(message)`, if given.
 
-        Without a reporter nobody is told how long it takes: a backend's calls have time limits of their own.
+        Without a reporter nobody is told how long it takes: a backend's calls have time limits of their own; nor of one
+        that `limits_its_time` as the user wants it.
         """
-        call = _Call(plugin, what, reporter, time.monotonic())
+        call = _Call(plugin, what, reporter, time.monotonic(), math.inf if limits_its_time else QUIET_S)
         outer = getattr(self._here, "call", None)
         self._begin(call)
         try:

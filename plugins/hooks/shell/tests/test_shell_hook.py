@@ -17,7 +17,9 @@ from limpet.contracts.hooks import RunInfo, RunResult
 from limpet.contracts.options import OptionValue
 from limpet.errors import HookError, SourceError, UsageError
 from limpet.operations.hooks import RunHooks
+from limpet.progress import SilentReporter
 from limpet.registry import hooks
+from limpet.registry.hook_calls import HookCaller
 from limpet.testing.hook import HookConformance
 from limpet_hook_shell import ShellHook
 from limpet_hook_shell.moment import safe_environment
@@ -32,6 +34,17 @@ RUN = RunInfo(
     profile="home",
 )
 MOMENTS = ("before", "after", "failed", "finally")
+
+
+class Listening(SilentReporter):
+    """Keeps what it is warned of."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+
+    def warning(self, text: str) -> None:
+        """Keep it."""
+        self.warnings.append(text)
 
 
 def writes(path: Path, text: str) -> str:
@@ -290,6 +303,23 @@ def test_timeout_ends_all_that_was_started(tmp_path: Path) -> None:
     assert time.monotonic() - begin < 10
     time.sleep(2.2)
     assert not mark.exists()
+
+
+def test_a_long_command_is_no_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dump may take an hour: a warning each night, and a success that counts as half a one, teach to look away."""
+    monkeypatch.setattr("limpet.registry.plugin_calls.LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr("limpet.registry.plugin_calls.QUIET_S", 0.1)
+    reporter = Listening()
+    hooks({"shell.before": "sleep 0.5"}, run=RUN, reporter=reporter).started()
+    assert reporter.warnings == []
+    impatient = HookCaller(RUN, reporter)
+    hook = ShellHook({option.name: option.default for option in ShellHook.options} | {"before": "sleep 0.5"})
+    monkeypatch.setattr(ShellHook, "limits_its_time", False)
+    impatient.add("shell", hook)
+    impatient.started()
+    assert reporter.warnings[0].startswith("the hook plugin 'shell' has not come back for"), (
+        "else nothing is shown here"
+    )
 
 
 def test_only_for_some_commands(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ class HealthchecksHook(Hook):
     """Tells a healthchecks server when a run starts and how it ends, with the last lines of its log."""
 
     contract_version: ClassVar[int] = 1
+    limits_its_time: ClassVar[bool] = True
     options: ClassVar[Sequence[Option]] = (
         *secret_options(NAME, "url", "the address of the check"),
         *secret_options(NAME, "ping_key", "the ping key of the check's project, instead of the address"),

@@ -18,6 +18,7 @@ class KeyringHook(Hook):
     """Takes the repository's password from the system's keyring, or from the command of a secret store."""
 
     contract_version: ClassVar[int] = 1
+    limits_its_time: ClassVar[bool] = True
     options: ClassVar[Sequence[Option]] = (
         Option("service", "the keyring's name for what the password is for", default=SERVICE),
         Option(

@@ -25,6 +25,7 @@ class NotifyHook(Hook):
     """Sends messages about how runs ended by e-mail, to chats and telephones: all that Apprise reaches."""
 
     contract_version: ClassVar[int] = 1
+    limits_its_time: ClassVar[bool] = True
     options: ClassVar[Sequence[Option]] = (
         *secret_options(NAME, "urls", "the addresses in Apprise's notation, white space between them"),
         Option(

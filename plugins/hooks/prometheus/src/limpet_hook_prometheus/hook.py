@@ -22,6 +22,7 @@ class PrometheusHook(Hook):
     """Writes metrics of each run for node_exporter's textfile collector, or pushes them to a Pushgateway."""
 
     contract_version: ClassVar[int] = 1
+    limits_its_time: ClassVar[bool] = True
     options: ClassVar[Sequence[Option]] = (
         Option(
             "textfile",

@@ -18,6 +18,7 @@ class ShellHook(Hook):
     """Runs command lines of the user's shell before and after a run, and each of its sources."""
 
     contract_version: ClassVar[int] = 1
+    limits_its_time: ClassVar[bool] = True
     options: ClassVar[Sequence[Option]] = (
         Option("before", "command line to run before the work; its failure stops the run"),
         Option("after", "command line to run after the run ended with exit code 0 or 3"),
