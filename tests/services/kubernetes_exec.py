@@ -83,7 +83,7 @@ class ExecSession:
         assert process.stderr is not None
         complaints = threading.Thread(target=self._pump, args=(process.stderr, STDERR))
         complaints.start()
-        threading.Thread(target=self._listen, args=(process.stdin,), daemon=True).start()
+        threading.Thread(target=self._listen, args=(process,), daemon=True).start()
         try:
             went_well = self._pump_output(process, process.stdout)
         except OSError:  # The client has gone: a container's command ends when it writes next, or lives on.
@@ -129,19 +129,26 @@ class ExecSession:
             while data := os.read(pipe.fileno(), FRAME_BYTES):
                 self._send(_BINARY, bytes([channel]) + data)
 
-    def _listen(self, stdin: IO[bytes] | None) -> None:
-        """Take what the client sends until it is gone. As with v4, the command never sees an end of its input."""
+    def _listen(self, process: subprocess.Popen[bytes]) -> None:
+        """Take what the client sends until it is gone, and end the command then, as no real kubelet does for sure.
+
+        As with v4, the command never sees an end of its input.
+        """
+        stdin = process.stdin
         with suppress(OSError, struct.error, ValueError):
             while True:
                 opcode, data = self._receive()
                 if opcode == _PING:
                     self._send(_PONG, data)
                 elif opcode == _CLOSE:
-                    return
+                    break
                 elif opcode == _BINARY and data and data[0] == STDIN and stdin is not None:
                     with suppress(BrokenPipeError):
                         stdin.write(data[1:])
                         stdin.flush()
+        if process.poll() is None:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
     def _receive(self) -> tuple[int, bytes]:
         first, second = self._input.read(2)

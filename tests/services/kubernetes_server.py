@@ -59,10 +59,16 @@ class KubernetesServer:
         self.commands: list[list[str]] = []
         """All that were run, in order."""
         self.snapshot_error: str | None = None
+        self.pod_status: Fields | None = None
+        """How pods are that are made from now on; None for running."""
         self.stuck: set[str] = set()
         """Plurals of which nothing new gets ready."""
         self.without: set[str] = set()
         """API versions that this cluster has not."""
+        self.answers_all_with: bytes | None = None
+        """What an HTTP server says that is no API."""
+        self.running = 0
+        """Commands that run just now."""
         self._count = 0
         self._lock = threading.Lock()
         server = self
@@ -172,7 +178,7 @@ class KubernetesServer:
         if plural == "pods":
             running = {"name": "main", "ready": True, "state": {"running": {"startedAt": MADE}}}
             statuses = [{**running, "name": container["name"]} for container in made["spec"]["containers"]]
-            made.setdefault("status", {"phase": "Running", "containerStatuses": statuses})
+            made.setdefault("status", self.pod_status or {"phase": "Running", "containerStatuses": statuses})
         elif plural == "persistentvolumeclaims":
             folder = self.claim_folder(namespace, name)
             source = made["spec"].get("dataSource")
@@ -199,6 +205,15 @@ class KubernetesServer:
         }
         tools = (found["metadata"].get("annotations") or {}).get(TOOLS)
         return [places.get(word, word) for word in argv], {} if tools is None else {"PATH": tools}
+
+
+def kubelet_root(folder: Path, claim: Path) -> Path:
+    """A kubelet's folder in which the pod `shop-0` has the claim mounted, as a CSI driver does it."""
+    root = folder / "kubelet"
+    plugin = root / "pods/pod-uid-0/volumes/kubernetes.io~csi/pv-data"
+    plugin.mkdir(parents=True)
+    (plugin / "mount").symlink_to(claim)
+    return root
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -307,8 +322,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.cluster.commands.append(argv)
         fault = self.cluster.fault
         session = ExecSession(self, words, fault if fault is not None and fault.concerns(argv) else None)
-        session.run(environment, has_input=asked.get("stdin") == ["true"])
-        self.close_connection = True
+        self.cluster.running += 1
+        try:
+            session.run(environment, has_input=asked.get("stdin") == ["true"])
+        finally:
+            self.cluster.running -= 1
+            self.close_connection = True
 
     def _is_known(self) -> bool:
         if self.headers.get("Authorization") == f"Bearer {self.cluster.token}":
@@ -330,7 +349,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(status, _failure(status, message))
 
     def _answer(self, status: int, document: Mapping[str, Any]) -> None:
-        data = json.dumps(document).encode()
+        data = self.cluster.answers_all_with or json.dumps(document).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))

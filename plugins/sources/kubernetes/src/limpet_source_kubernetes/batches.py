@@ -75,8 +75,7 @@ class Batch:
 
     def check(self) -> None:
         """SourceError if not everything in it was read, or can be trusted."""
-        if self._problem is not None:
-            raise self._problem
+        self._raise_problem()
         if self._names and not self._has_ended:
             raise SourceError(f"{self._what}: the files were not read to their end")
 
@@ -101,8 +100,7 @@ class Batch:
         """Wait for the turn of a file and go to its content; FileNotFoundError if tar does not deliver it."""
         with self._changed:
             self._changed.wait_for(lambda: self._problem is not None or self._turn == place)
-            if self._problem is not None:
-                raise self._problem
+            self._raise_problem()
         with self._trusted():
             if self._is_found(place):
                 return
@@ -120,6 +118,10 @@ class Batch:
                 self._pass_on()
         return count
 
+    def _raise_problem(self) -> None:
+        if self._problem is not None:
+            raise SourceError(str(self._problem)) from self._problem
+
     @contextmanager
     def _trusted(self) -> Iterator[None]:
         """What fails here fails everybody: the files read so far were only good if tar ended well."""
@@ -127,7 +129,7 @@ class Batch:
             yield
         except SourceError as error:
             self.stop(error)
-            raise self._problem or error from error
+            raise
 
     def _is_found(self, place: int) -> bool:
         """Go to the member of that place; False if the archive goes on with a later one, or has ended."""

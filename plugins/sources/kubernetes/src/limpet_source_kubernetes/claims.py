@@ -184,7 +184,7 @@ class Claims:
                 if plugin == "kubernetes.io~csi":
                     path = os.path.join(path, "mount")
                 if os.path.isdir(path):
-                    return os.fsencode(path)
+                    return os.fsencode(os.path.realpath(path))
         return None
 
     def _snapshot_class(self, claim: Fields) -> tuple[bool, str | None]:

@@ -63,6 +63,7 @@ class RemoteCommand(io.RawIOBase):
         self._rest = memoryview(b"")
         self._line = b""
         self._is_stopped = False
+        self._failure: SourceError | None = None
         self._silence_s = SILENCE_FED_S if has_input else SILENCE_S
         asked = [("command", word) for word in argv]
         asked += [("container", container), ("stdout", "true"), ("stderr", "true")]
@@ -119,7 +120,15 @@ class RemoteCommand(io.RawIOBase):
             super().close()
 
     def _take_message(self, deadline: float | None) -> None:
-        data = self._receive(deadline)
+        if self._failure is not None:
+            raise SourceError(str(self._failure)) from self._failure
+        try:
+            self._handle(self._receive(deadline))
+        except SourceError as error:
+            self._failure = error
+            raise
+
+    def _handle(self, data: bytes) -> None:
         if not data:
             return
         if data[0] == STDOUT:

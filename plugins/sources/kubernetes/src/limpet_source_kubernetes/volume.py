@@ -113,6 +113,10 @@ class NodeVolume(Volume):
             try:
                 found = self._read(path, real_path)
             except OSError as error:
+                if real_path == self._real_path:
+                    raise SourceError(
+                        f"{os.fsdecode(real_path)}: {error.strerror or error}", targets=[self.path]
+                    ) from error
                 self._telling.failed(error, os.fsdecode(real_path))
                 continue
             yield Folder(path, found, real_path)
