@@ -18,6 +18,7 @@ from limpet_source_mysql import MysqlSource
 from tests.services.mariadb_server import MariadbServer
 from tests.services.process import free_port
 from tests.sources.mysql_shop import SECRET, address, password_file
+from tests.sources.recorded import record_calls, recorded_calls
 from tests.sources.runs import Runs, command_lines, wait_until
 
 
@@ -30,6 +31,7 @@ def test_passwords_show_nowhere(server: MariadbServer, runs: Runs, tmp_path: Pat
     defaults = tmp_path / "my.cnf"
     quoted = SECRET.replace("\\", "\\\\").replace('"', '\\"')
     defaults.write_text(f'[client]\nuser = app\npassword = "{quoted}"\n')
+    runs.variables |= record_calls(tmp_path, "mariadb", "mariadb-dump")
     with command_lines() as seen:
         said = [
             runs.run("backup", "-v", f"{target}?password_file={tmp_path}/password"),
@@ -41,7 +43,9 @@ def test_passwords_show_nowhere(server: MariadbServer, runs: Runs, tmp_path: Pat
         said.append(runs.run("backup", "-v", target))
         del runs.variables["MYSQL_PWD"]
         said.append(runs.refused(target))
-    assert any(line.startswith(b"mariadb-dump\0") for line in seen)
+    calls = recorded_calls(tmp_path)
+    assert calls.count("--single-transaction") == 5
+    assert not [word for word in calls if "pass word" in word]
     assert not [line for line in seen if b"pass word" in line]
     assert not [text for text in said if "pass word" in text]
     assert "using password: NO" in said[-1]

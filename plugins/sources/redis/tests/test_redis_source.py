@@ -20,6 +20,7 @@ from limpet_source_redis import RedisSource
 
 from tests.services.process import free_port
 from tests.services.redis_server import RedisServer
+from tests.sources.recorded import record_calls, recorded_calls
 from tests.sources.redis_shop import contents, started_from
 from tests.sources.runs import PASSWORD, Runs, command_lines, wait_until
 
@@ -110,6 +111,7 @@ def test_passwords_show_nowhere(runs: Runs, tmp_path: Path) -> None:
                                         "+ping")  # fmt: skip
         (tmp_path / "second").write_text(f"{SECRET}2")
         target = f"redis://127.0.0.1:{locked.port}"
+        runs.variables |= record_calls(tmp_path, "redis-cli")
         said = [
             runs.run("backup", "-v", f"{target}?password_file={tmp_path}/password"),
             runs.run("backup", "-v", "-o", f"redis.password_command=cat {tmp_path}/password", target),
@@ -121,8 +123,10 @@ def test_passwords_show_nowhere(runs: Runs, tmp_path: Path) -> None:
         assert "Authentication required" in runs.refused(target)
         wrong = runs.refused(f"{target}?password_file={tmp_path}/wrong")
         assert "invalid username-password pair" in wrong
+    calls = recorded_calls(tmp_path)
+    assert calls.count("redis-cli") == 4
+    assert not [word for word in calls if "pass word" in word]
     # The server's own command line holds its password: that is how this test starts it.
-    assert any(line.startswith(b"redis-cli\0") for line in seen)
     assert not [line for line in seen if b"pass word" in line and b"redis-server" not in line]
     assert not [text for text in [*said, wrong] if "pass word" in text]
 
