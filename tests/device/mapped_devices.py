@@ -48,21 +48,23 @@ class Machine:
         self._next_mib += size_mib
         return f"/dev/mapper/{name}"
 
-    def backup(self, device: str, **options: OptionValue) -> tuple[BackupResult, int]:
-        """Back it up, with the backup before as its parent: what came of it, and how many bytes were read."""
+    def backup(self, device: str, **options: OptionValue) -> tuple[BackupResult, dict[str, Any]]:
+        """Back it up, with the backup before as its parent: what came of it, how much was read, how much known."""
         before = bytes_read(device)
         source = DeviceSource.open(SourceRequest([f"//{device}"], {"state": str(WORK / "state"), **options}))
         try:
             result = self.scene.backup(source)
+            (target,) = source.targets()
+            known = sum(extent.length_bytes for extent in target.entry.extents or ())
         finally:
             source.close()
-        return result, bytes_read(device) - before
+        return result, {"read": bytes_read(device) - before, "known": known}
 
     def judged(self, device: str) -> dict[str, Any]:
-        """The same with a device that is quiet: bytes read, and whether the snapshot holds what the device does."""
-        result, read = self.backup(device)
+        """The same with a device that is quiet, and whether the snapshot holds what the device does."""
+        result, figures = self.backup(device)
         subprocess.run(["blockdev", "--flushbufs", device], check=True)
-        return {"read": read, "same": Path(device).read_bytes() == self.content(result)}
+        return {**figures, "same": Path(device).read_bytes() == self.content(result)}
 
     def content(self, result: BackupResult) -> bytes:
         """Of the only file in the snapshot."""
@@ -80,8 +82,16 @@ def main(out: Path) -> None:
         except Exception:
             machine.results[scene.__name__] = traceback.format_exc()
         merge(out / "results.json", machine.results)
-        for name in subprocess.run(["dmsetup", "ls"], capture_output=True, text=True, check=True).stdout.splitlines():
-            subprocess.run(["dmsetup", "remove", "--force", name.split()[0]], check=False)
+        remove_all()
+
+
+def remove_all() -> None:
+    """All mapped devices: what others are made of goes once those are gone."""
+    while "No devices found" not in (
+        listed := subprocess.run(["dmsetup", "ls"], capture_output=True, text=True, check=False).stdout
+    ):
+        for line in listed.splitlines():
+            subprocess.run(["dmsetup", "remove", line.split()[0]], check=False, capture_output=True)
 
 
 def merge(file: Path, results: dict[str, Any]) -> None:
@@ -112,7 +122,7 @@ def follow_era(machine: Machine) -> None:
 
     with mounted(device):
         overwrite("changing", 2 * MIB, b"frozen" * 1000)
-        result, results["era_frozen_read"] = machine.backup(device, freeze=True)
+        result, results["era_frozen"] = machine.backup(device, freeze=True)
         overwrite("changing", 0, b"after" * 1000)  # which also shows that it is thawed
         results["era_frozen_content"] = checked(machine.content(result), "changing", 2 * MIB, b"frozen" * 1000)
     results["era_after_frozen"] = machine.judged(device)
