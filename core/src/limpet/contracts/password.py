@@ -6,11 +6,10 @@ in its own places: `PGPASSFILE`, `MYSQL_PWD`, `REDISCLI_AUTH`.
 
 from __future__ import annotations
 
-import shlex
-import subprocess
 from collections.abc import Mapping
 
 from limpet.contracts.options import Option, Options
+from limpet.contracts.secret import printed_secret
 from limpet.errors import UsageError
 
 FILE, COMMAND = "password_file", "password_command"
@@ -36,7 +35,7 @@ def service_password(scheme: str, options: Options, parameters: Mapping[str, str
     if len(given) > 1:
         raise UsageError(f"{scheme}: {FILE} and {COMMAND} are both given, one is enough")
     if COMMAND in given:
-        where, content = f"the output of {COMMAND}", _printed(scheme, given[COMMAND])
+        where, content = f"the output of {COMMAND}", printed_secret(f"{scheme}: {COMMAND}", given[COMMAND])
     elif FILE in given:
         where, content = f"the file {given[FILE]}", _read(scheme, given[FILE])
     else:
@@ -55,20 +54,3 @@ def _read(scheme: str, path: str) -> bytes:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise UsageError(f"{scheme}: cannot read the {FILE} {path}: {reason}") from error
-
-
-def _printed(scheme: str, line: str) -> bytes:
-    try:
-        words = shlex.split(line)
-    except ValueError as error:
-        raise UsageError(f"{scheme}: {COMMAND} is not a command line: {error}") from error
-    if not words:
-        raise UsageError(f"{scheme}: {COMMAND} is empty")
-    try:
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise UsageError(f"{scheme}: {COMMAND}: cannot run {words[0]}: {reason}") from error
-    if done.returncode:
-        raise UsageError(f"{scheme}: {COMMAND}: {words[0]} ended with exit status {done.returncode}")
-    return done.stdout

@@ -39,7 +39,7 @@ def given_secret(plugin: str, name: str, options: Options) -> str | None:
         raise UsageError(f"{' and '.join(f'{plugin}.{way}' for way in ways)} are given, one is enough")
     way, value = ways[0], str(options[ways[0]])
     if way.endswith("_command"):
-        value = _decoded(_printed(f"{plugin}.{way}", value), plugin, way)
+        value = _decoded(printed_secret(f"{plugin}.{way}", value), plugin, way)
     elif way.endswith("_file"):
         value = _decoded(_content(f"{plugin}.{way}", value), plugin, way)
     if not value.strip():
@@ -56,7 +56,8 @@ def _content(option: str, path: str) -> bytes:
         raise UsageError(f"{option}: cannot read {path}: {reason}") from error
 
 
-def _printed(option: str, line: str) -> bytes:
+def printed_secret(option: str, line: str) -> bytes:
+    """What the command line prints; UsageError naming the option where it fails or takes longer than the limit."""
     try:
         words = shlex.split(line)
     except ValueError as error:
