@@ -1,9 +1,11 @@
-"""`limpet plugin list|info|check`: what is installed, what it can be told, and what is wrong with it."""
+"""`limpet plugin list|info|new|check`: what is installed, what it can be told, and what is wrong with it."""
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,6 +14,7 @@ from limpet import registry
 from limpet.cli.exits import EXIT_FAILED, CommandExit
 from limpet.cli.group import LimpetGroup
 from limpet.cli.plugin_check import run_conformance
+from limpet.cli.plugin_new import write_plugin
 from limpet.cli.session import Session, pass_session
 from limpet.cli.table import format_table
 from limpet.contracts.options import Option, OptionValue
@@ -27,7 +30,7 @@ _STATUS_OK = "ok"
 
 @click.group("plugin", cls=LimpetGroup)
 def command() -> None:
-    """List, describe and check the installed plugins."""
+    """List, describe and check the installed plugins, or begin a new one."""
 
 
 @command.command("list")
@@ -56,6 +59,23 @@ def info_command(session: Session, name: str) -> None:
         session.print("\n\n".join("\n".join(_lines(info)) for info in found))
     if any(info.error is not None for info in found):
         raise CommandExit(EXIT_FAILED)
+
+
+@command.command("new")
+@click.option("--target", type=click.Path(path_type=Path), metavar="directory", help="where to write it to")
+@click.argument("kind", type=click.Choice([kind.value for kind in PluginKind]))
+@click.argument("name")
+@pass_session
+def new_command(session: Session, kind: str, name: str, target: Path | None) -> None:
+    """Write a new plugin, NAME: a distribution that installs, works and has tests, for you to change.
+
+    KIND is backend, source, hook or command.
+    """
+    folder = write_plugin(PluginKind(kind), name, target)
+    if session.json:
+        session.print_json({"message_type": "plugin_new", "folder": str(folder)})
+    else:
+        session.print(f"written to {folder}; next: cd {shlex.quote(str(folder))} && pip install -e '.[test]' && pytest")
 
 
 @command.command("check")

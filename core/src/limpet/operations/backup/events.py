@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
+
+LONGEST_WAIT_S = 0.5
 
 
 class Events:
@@ -23,7 +26,11 @@ class Events:
 
     def handle_one(self) -> None:
         """Make the next call; waits for one."""
-        handler, arguments = self._calls.get()
+        while True:
+            # Not for ever at once: Ctrl-C in the moment before a wait begins is only seen when the wait is over.
+            with suppress(queue.Empty):
+                handler, arguments = self._calls.get(timeout=LONGEST_WAIT_S)
+                break
         handler(*arguments)
 
     @property
