@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import BinaryIO, Self, TypeVar
@@ -72,6 +72,13 @@ class ContainedSource(Source):
 
     def folder_path(self, path: bytes) -> bytes | None:
         return self._ask("folder_path", lambda: self.inner.folder_path(path))
+
+    def shown_path(self, real_path: bytes) -> bytes:
+        return self._ask("shown_path", lambda: self.inner.shown_path(real_path))
+
+    @property
+    def devices(self) -> Mapping[int, int]:
+        return self._ask("devices", lambda: self.inner.devices)
 
     def scan(self) -> tuple[int, int]:
         return self._ask("scan", self.inner.scan)
