@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from limpet.cli.configuration.checking import mistakes_in
-from limpet.cli.configuration.execution import Execution
+from limpet.cli.configuration.execution import Execution, surroundings
 from limpet.cli.configuration.loading import (
     Configuration,
     complete_profiles,
@@ -96,7 +96,9 @@ def _open_repositories(session: Session, configuration: Configuration, names: Se
     for name in names or sorted(resolver.profiles):
         profile = resolver.profile(name)
         execution = Execution(profile, begin=lambda _planned: None, warn=session.terminal.error, shows_results=False)
-        for ended in execution.run(plan_opening(profile)):
+        with surroundings(profile):
+            opened = execution.run(plan_opening(profile))
+        for ended in opened:
             if ended.exit_code:
                 raise CommandExit(ended.exit_code, f"profile {name!r}: {ended.planned.repository} cannot be opened")
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import click
 
 from limpet.cli.configuration.command_line import given_options, passed_on
-from limpet.cli.configuration.execution import SKIPPED, Ended, Execution, worst
+from limpet.cli.configuration.execution import SKIPPED, Ended, Execution, surroundings, worst
 from limpet.cli.configuration.loading import config_option, load_configuration, profile_argument
 from limpet.cli.configuration.plan import PlannedCommand, options_of_run, plan
 from limpet.cli.configuration.profile_lock import profile_lock
@@ -17,6 +17,7 @@ from limpet.cli.configuration.profiles import RUN, Profile
 from limpet.cli.exits import EXIT_INCOMPLETE, CommandExit
 from limpet.cli.session import Session, pass_session
 from limpet.cli.table import format_table
+from limpet.operations.hooks import NoHooks
 
 
 @click.command("run")
@@ -46,15 +47,24 @@ class _Run:
         self._planned = plan(self._profile, extra_flags=flags, extra_options=self._extra, dry_run=dry_run)
         self._number = itertools.count(1)
         self._lock = session.hold(profile_lock(configuration.file, name))
+        session.hold(surroundings(self._profile))
 
     def go(self) -> None:
         """Run all commands; CommandExit with the worst exit code if that is not 0."""
         session = self._session
         self._take_hooks(self._profile)
-        session.hooks()
-        ended = Execution(self._profile, begin=self._begin, warn=session.terminal.error, lock=self._lock).run(
-            self._planned
+        hooks = session.hooks()
+        execution = Execution(
+            self._profile,
+            begin=self._begin,
+            warn=session.terminal.error,
+            lock=self._lock,
+            # For their report of what went wrong; without them a terminal stays a terminal for the commands.
+            listen=None if isinstance(hooks, NoHooks) else session.terminal.error,
         )
+        ended = execution.run(self._planned)
+        for one in ended:
+            session.terminal.log.add(f"{one.planned.command} in {one.planned.repository}: {one.words}")
         session.figures = _figures(ended)
         exit_code = worst([one.exit_code for one in ended if one.exit_code is not SKIPPED])
         self._tell(ended, exit_code)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import chdir, suppress
 
 from limpet import registry
 from limpet.cli.configuration.document import ConfigurationError, Place
@@ -177,7 +177,8 @@ class _Checker:
             if not hooks or any(isinstance(option.value, Reference) for option in own):
                 continue
             try:
-                registry.hooks({option.name: option.read(profile.folder) for option in own}, hooks)
+                with chdir(profile.folder):  # files that their options name are meant to be found from there
+                    registry.hooks({option.name: option.read(profile.folder) for option in own}, hooks)
             except LimpetError as error:
                 place = table.place if table is not None else profile.place
                 self._tell(place.mistake(f"{where}: {error}"))

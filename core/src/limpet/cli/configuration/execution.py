@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass
 
 from limpet.cli.configuration.expansion import Text
@@ -19,6 +21,7 @@ from limpet.cli.options import SECRET_OPTIONS_VARIABLE
 from limpet.errors import LimpetError
 
 SKIPPED = None
+LAST_WORDS_S = 1.0
 _DROPPED = ("REPOSITORY", "REPOSITORY_FILE", "HOOKS")
 _DROPPED_WITH_PASSWORD = ("PASSWORD", "PASSWORD_FILE", "PASSWORD_COMMAND")
 PROFILE_VARIABLE = "LIMPET_PROFILE"
@@ -44,6 +47,29 @@ class Ended:
         )
 
 
+@contextmanager
+def surroundings(profile: Profile) -> Iterator[None]:
+    """Inside it we are where the profile's commands run: in its folder, with its variables; its own hooks, too.
+
+    ConfigurationError where a variable's secret cannot be had.
+    """
+    values = {
+        name: given.value if isinstance(given, Text) else given.read(profile.folder)
+        for name, given in profile.environment.items()
+    }
+    before = {name: os.environ.get(name) for name in values}
+    with chdir(profile.folder):
+        os.environ.update(values)
+        try:
+            yield
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    del os.environ[name]
+                else:
+                    os.environ[name] = value
+
+
 def worst(exit_codes: Sequence[int]) -> int:
     """The exit code of the whole: 0 if all went well, 3 if some was incomplete, else the first failure's."""
     failures = [code for code in exit_codes if code not in {0, EXIT_INCOMPLETE}]
@@ -51,7 +77,12 @@ def worst(exit_codes: Sequence[int]) -> int:
 
 
 class Execution:
-    """Runs the commands. After a failure the repository it happened in is left alone, the others go on."""
+    """Runs the commands, inside of `surroundings`.
+
+    After a failure the repository it happened in is left alone, the others go on.
+    `begin` is told of each before it runs, `warn` of what keeps one from running; `listen`, where given, gets the lines
+    of their standard error, which else is ours. Children inherit `lock`.
+    """
 
     def __init__(
         self,
@@ -61,9 +92,11 @@ class Execution:
         warn: Callable[[str], None],
         lock: int | None = None,
         shows_results: bool = True,
+        listen: Callable[[str], None] | None = None,
     ) -> None:
         self._profile = profile.name
         self._folder = profile.folder
+        self._listen = listen
         self._held = () if lock is None else (lock,)
         self._output = None if shows_results else subprocess.DEVNULL
         self._begin = begin
@@ -95,16 +128,21 @@ class Execution:
         argv = [sys.executable, "-P", "-m", "limpet.cli.main", *(word.value for word in command.words)]
         try:
             process = subprocess.Popen(
-                argv, env=environment, cwd=self._folder, stdout=self._output, pass_fds=self._held
+                argv,
+                env=environment,
+                stdout=self._output,
+                stderr=subprocess.PIPE if self._listen else None,
+                pass_fds=self._held,
             )
         except OSError as error:
             self._warn(f"Fatal: cannot start limpet {command.command}: {error}")
             return EXIT_FAILED
-        try:
-            code = process.wait()
-        except BaseException:
-            _stop(process)
-            raise
+        with _listening(process, self._listen):
+            try:
+                code = process.wait()
+            except BaseException:
+                _stop(process)
+                raise
         return code if code >= 0 else 128 - code
 
     def _environment(self, command: PlannedCommand) -> Mapping[str, str]:
@@ -119,6 +157,29 @@ class Execution:
             secrets = {option.name: option.read(self._folder) for option in command.secret_options}
             values[SECRET_OPTIONS_VARIABLE] = encode_json(secrets)
         return values
+
+
+@contextmanager
+def _listening(process: subprocess.Popen[bytes], listen: Callable[[str], None] | None) -> Iterator[None]:
+    """Inside it `listen` gets each line of the command's standard error."""
+    if listen is None:
+        yield
+        return
+    pipe = process.stderr
+    assert pipe is not None
+
+    def pass_on() -> None:
+        with suppress(ValueError):  # closed
+            for line in pipe:
+                listen(line.decode("utf-8", "surrogateescape").removesuffix("\n"))
+
+    thread = threading.Thread(target=pass_on, name="stderr", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        # What the command said is there by now; something it left behind, an ssh say, may keep the pipe open.
+        thread.join(LAST_WORDS_S)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from limpet.cli.configuration.document import Place
-from limpet.cli.configuration.expansion import Text
+from limpet.cli.configuration.expansion import HIDDEN, Text
 from limpet.cli.configuration.flags import Flag
 from limpet.cli.configuration.plugin_options import PluginOption, kinds_called, merged_options, plugin_aliases
 from limpet.cli.configuration.profiles import Profile, Repository, Step
@@ -39,7 +39,7 @@ class PlannedCommand:
     @property
     def shown(self) -> str:
         """The command line as a user would type it; what comes by the environment stands in front, hidden."""
-        before = [f"{name}={_shown(value)}" for name, value in self.environment.items()]
+        before = [f"{name}={shown_value(value)}" for name, value in self.environment.items()]
         after = [f"-o {shlex.quote(option.shown)}" for option in self.secret_options]
         return " ".join(["limpet" if not before else " ".join([*before, "limpet"]), *map(_quoted, self.words), *after])
 
@@ -127,7 +127,7 @@ class _Planner:
         return []
 
     def _environment(self, repository: Repository, *, location_is_secret: bool) -> dict[str, Text | Reference]:
-        values = dict(self._profile.environment)
+        values: dict[str, Text | Reference] = {}
         if location_is_secret:
             values[_REPOSITORY] = repository.location
         if repository.password.reference is not None and repository.password.hook is None:
@@ -188,5 +188,6 @@ def _quoted(word: Text) -> str:
     return shlex.quote(word.shown)
 
 
-def _shown(value: Text | Reference) -> str:
-    return shlex.quote(value.shown) if isinstance(value, Text) else f"<{value.shown}>"
+def shown_value(value: Text | Reference) -> str:
+    """The value for a shell, hidden where it is secret."""
+    return shlex.quote(value.shown) if isinstance(value, Text) else f"'{HIDDEN} ({value.shown})'"

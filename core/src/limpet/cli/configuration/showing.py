@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from limpet.cli.configuration.document import Setting, Table
 from limpet.cli.configuration.expansion import HIDDEN, Text
 from limpet.cli.configuration.inheritance import INHERITS, with_inherited
-from limpet.cli.configuration.plan import PlannedCommand, plan
+from limpet.cli.configuration.plan import PlannedCommand, plan, shown_value
 from limpet.cli.configuration.profiles import Password, Profile, Repository
 from limpet.cli.configuration.references import Reference
 
@@ -30,13 +31,13 @@ def profile_lines(profile: Profile) -> Iterator[str]:
             yield f"hooks:        {', '.join(hooks)} ({where})"
     for option in profile.options:
         yield f"option:       {option.shown}"
-    for name, value in profile.environment.items():
-        yield f"environment:  {name}={_value(value)}"
     if profile.schedule is not None:
         yield f"schedule:     {', '.join(expression for expression, _ in profile.schedule.at)}"
     if profile.repositories and profile.steps:
         yield ""
-        yield f"cd {profile.folder}"
+        yield f"cd {shlex.quote(str(profile.folder))}"
+        for name, value in profile.environment.items():
+            yield f"export {name}={shown_value(value)}"
         yield from (planned.shown for planned in plan(profile))
 
 
