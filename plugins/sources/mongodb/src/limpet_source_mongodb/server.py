@@ -19,12 +19,12 @@ SCHEME = "mongodb"
 PACKAGE = "MongoDB Database Tools, mongodb-database-tools"
 _SRV = "srv"
 _DRIVER = (
-    "appName", "authMechanism", "authSource", "compressors", "connectTimeoutMS", "directConnection",
-    "maxStalenessSeconds", "readConcernLevel", "readPreference", "replicaSet", "retryReads", "retryWrites",
-    "serverSelectionTimeoutMS", "socketTimeoutMS", "ssl", "tls", "tlsAllowInvalidCertificates",
-    "tlsAllowInvalidHostnames", "tlsCAFile", "tlsCertificateKeyFile", "tlsInsecure", "w",
+    "appName", "authMechanism", "authSource", "compressors", "directConnection", "maxStalenessSeconds",
+    "readConcernLevel", "readPreference", "replicaSet", "retryReads", "retryWrites", "ssl", "tls",
+    "tlsAllowInvalidCertificates", "tlsAllowInvalidHostnames", "tlsCAFile", "tlsCertificateKeyFile", "tlsInsecure", "w",
 )  # fmt: skip
-"""Parameters of MongoDB's own connection strings that hold no secrets."""
+"""Parameters of MongoDB's own connection strings that hold no secrets. No time limits: mongodump 100.7.5 waits for ever
+for a server that is down if it is given `serverSelectionTimeoutMS`, and half a minute if not."""
 _WITHOUT_PASSWORD = {"MONGODB-X509", "GSSAPI", "MONGODB-OIDC", "MONGODB-AWS"}
 
 
