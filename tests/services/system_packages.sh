@@ -60,7 +60,7 @@ need_for_test() {
     need etcd-client etcdctl
     need prometheus-pushgateway prometheus-pushgateway
     need prometheus-node-exporter prometheus-node-exporter
-    need dbus-daemon dbus-daemon
+    need dbus dbus-daemon
     need gnome-keyring gnome-keyring-daemon
     need libsecret-tools secret-tool
     need pass pass
