@@ -196,17 +196,6 @@ def test_words_reach_the_program_unchanged(word: str, tmp_path: Path) -> None:
     assert "limpet-words" not in judged.stderr
 
 
-@pytest.mark.skipif(Path("/run/systemd/system").is_dir(), reason="systemd runs here, and would be asked")
-def test_without_systemd_the_way_out_is_told(run: Run, config: Path, tmp_path: Path) -> None:
-    """Units that nobody reads would look like a schedule."""
-    ended = run("schedule", "install", "home", "--user")
-    assert ended.exit_code == 1
-    assert ended.err == (
-        "Fatal: systemd does not run here: use --cron, or --no-start to write the units all the same\n"
-    )
-    assert units(tmp_path) == {}
-
-
 @pytest.mark.parametrize(
     ("schedule", "flag", "said"),
     [
@@ -261,6 +250,24 @@ def test_lines_of_a_crontab_come_and_go(run: Run, config: Path, crontab: Path, b
         assert not crontab.exists()
     else:
         assert crontab.read_text().rstrip("\n") == before.rstrip("\n")
+
+
+@pytest.mark.skipif(Path("/run/systemd/system").is_dir(), reason="systemd runs here, and would be asked")
+def test_without_systemd_cron_does_it(run: Run, config: Path, crontab: Path, tmp_path: Path) -> None:
+    """Units that nobody reads would look like a schedule."""
+    ended = run("schedule", "install", "home", "--user")
+    assert (ended.exit_code, ended.err) == (0, "")
+    assert ended.out.startswith("systemd does not run here: cron is used\nwrote to your crontab:\n30 2 * * 1-5 ")
+    assert units(tmp_path) == {}
+    assert "limpet schedule: profile home" in crontab.read_text()
+
+
+def test_with_neither_the_way_out_is_told(run: Run, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`No such file or directory` would be all that is said."""
+    monkeypatch.setenv("PATH", "/none")
+    ended = run("schedule", "install", "home", "--user", "--cron")
+    assert ended.exit_code == 1
+    assert ended.err.startswith("Fatal: there is no program crontab: install cron (or have --no-start write units")
 
 
 def test_a_cron_line_runs_the_profile(run: Run, config: Path, crontab: Path, tmp_path: Path) -> None:

@@ -12,9 +12,9 @@ import click
 from limpet.cli.configuration.loading import complete_profiles, config_option, load_configuration, profile_argument
 from limpet.cli.configuration.plan import plan
 from limpet.cli.group import LimpetGroup
+from limpet.cli.scheduling import systemd
 from limpet.cli.scheduling.cron import CronKeeper
 from limpet.cli.scheduling.job import Job, JobKeeper, Scope
-from limpet.cli.scheduling.systemd import SystemdKeeper
 from limpet.cli.scheduling.times import when_of
 from limpet.cli.session import Session, pass_session
 from limpet.cli.table import format_table
@@ -38,8 +38,8 @@ def command() -> None:
 @command.command("install")
 @config_option
 @_scope_flags
-@click.option("--cron", is_flag=True, help="write lines for cron instead of units for systemd")
-@click.option("--no-start", is_flag=True, help="write and enable the units, but do not ask systemd to start the timer")
+@click.option("--cron", is_flag=True, help="use cron, also where systemd runs")
+@click.option("--no-start", is_flag=True, help="write and enable units for systemd, but ask none to start the timer")
 @profile_argument
 @pass_session
 def install_command(
@@ -47,7 +47,7 @@ def install_command(
 ) -> None:
     """Have PROFILE run at the times that its table `schedule` says, and show the next ones.
 
-    Done again, it renews what is there.
+    A timer of systemd's starts it, or cron where no systemd runs. Done again, it renews what is there.
     """
     configuration = load_configuration(config)
     resolved = configuration.profile(profile)
@@ -55,6 +55,9 @@ def install_command(
     if resolved.schedule is None:
         raise resolved.place.mistake('has no table `schedule` with `at = "..."`: when is it to run?')
     whens = when_of(resolved.schedule)
+    if not (cron or no_start or systemd.RUNNING.is_dir()):
+        session.say("systemd does not run here: cron is used")
+        cron = True
     keeper = _keeper(scope, cron=cron)
     if cron and resolved.schedule.randomized_delay is not None:
         session.terminal.error("cron knows no random delay: `randomized-delay` is left out")
@@ -98,11 +101,11 @@ def remove_command(session: Session, profile: str, scope: str | None, *, cron: b
 
 
 def _keeper(scope: str | None, *, cron: bool) -> JobKeeper:
-    return CronKeeper(_scope(scope)) if cron else SystemdKeeper(_scope(scope))
+    return CronKeeper(_scope(scope)) if cron else systemd.SystemdKeeper(_scope(scope))
 
 
 def _keepers(scopes: Sequence[Scope]) -> Sequence[JobKeeper]:
-    return [keeper(scope) for scope in scopes for keeper in (SystemdKeeper, CronKeeper)]
+    return [keeper(scope) for scope in scopes for keeper in (systemd.SystemdKeeper, CronKeeper)]
 
 
 def _scope(given: str | None) -> Scope:

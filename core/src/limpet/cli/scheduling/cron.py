@@ -123,7 +123,10 @@ def _crontab(argument: str, text: str = "") -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(["crontab", argument], input=text, capture_output=True, text=True, check=False)
     except OSError as error:
-        raise UsageError("there is no program crontab: install cron, or let systemd do it") from error
+        raise UsageError(
+            "there is no program crontab: install cron (or have --no-start write units for a systemd that does not run "
+            "now)"
+        ) from error
 
 
 def _command(job: Job) -> str:

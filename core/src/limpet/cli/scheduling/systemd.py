@@ -33,6 +33,7 @@ _SYSTEM_SANDBOX = {
     "ProtectControlGroups": "yes",
     "ProtectHostname": "yes",
 }
+_NOT_HERE = "is there a systemd? Else use --cron"
 _CALENDAR = "OnCalendar="
 
 
@@ -48,8 +49,6 @@ class SystemdKeeper(JobKeeper):
         return (Path(configured) if configured else Path("~/.config").expanduser()) / "systemd" / "user"
 
     def install(self, job: Job, *, start: bool) -> Sequence[str]:
-        if start and not RUNNING.is_dir():
-            raise UsageError("systemd does not run here: use --cron, or --no-start to write the units all the same")
         service, timer = self._files(job.profile)
         texts = {service: service_text(job, self.scope), timer: timer_text(job)}
         for file in texts:
@@ -101,7 +100,7 @@ class SystemdKeeper(JobKeeper):
                 stdin=subprocess.DEVNULL,
             )
         except OSError as error:
-            raise UsageError(f"cannot run systemctl: {error.strerror}; is there a systemd? Else use --cron") from error
+            raise UsageError(f"cannot run systemctl: {error.strerror}; {_NOT_HERE}") from error
         if done.returncode:
             reason = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
             raise UsageError(f"systemctl {' '.join([*scope, *arguments])} failed: {reason[-1]}")
