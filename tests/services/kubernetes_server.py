@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import ssl
 import threading
 import uuid
 from collections.abc import Mapping
@@ -45,6 +46,15 @@ KINDS: dict[tuple[str, str], tuple[str, bool]] = {
 """Kind and whether it has a namespace, by API version and plural."""
 
 
+class _QuietServer(ThreadingHTTPServer):
+    """A connection that ends early is no news in tests."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing."""
+
+
 class KubernetesServer:
     """An API on the loopback, in threads of this process. What tests set takes effect at once."""
 
@@ -65,6 +75,8 @@ class KubernetesServer:
         """Plurals of which nothing new gets ready."""
         self.without: set[str] = set()
         """API versions that this cluster has not."""
+        self.tools: str | None = None
+        """As the annotation `TOOLS`, for pods that have none."""
         self.answers_all_with: bytes | None = None
         """What an HTTP server says that is no API."""
         self.running = 0
@@ -76,8 +88,7 @@ class KubernetesServer:
         class Handler(_Handler):
             cluster = server
 
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._http.daemon_threads = True
+        self._http = _QuietServer(("127.0.0.1", 0), Handler)
         threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         self.kubeconfig = folder / "kubeconfig"
         self.kubeconfig.write_text(yaml.safe_dump(self.config()))
@@ -98,6 +109,13 @@ class KubernetesServer:
             "contexts": [{"name": "test", "context": {"cluster": "here", "user": "tester"}}],
             "current-context": "test",
         }
+
+    def speak_tls(self, certificate: Path, key: Path, clients: Path) -> None:
+        """From now on only with TLS, and with clients that have that certificate."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(clients))
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_cert_chain(certificate, key)
+        self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
 
     def close(self) -> None:
         """End it. Idempotent."""
@@ -203,7 +221,7 @@ class KubernetesServer:
             mount["mountPath"]: str(self.claim_folder(namespace, claims[mount["name"]]))
             for mount in own.get("volumeMounts") or ()
         }
-        tools = (found["metadata"].get("annotations") or {}).get(TOOLS)
+        tools = (found["metadata"].get("annotations") or {}).get(TOOLS, self.tools)
         return [places.get(word, word) for word in argv], {} if tools is None else {"PATH": tools}
 
 

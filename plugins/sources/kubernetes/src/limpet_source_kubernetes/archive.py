@@ -61,11 +61,12 @@ class ArchiveReader:
             raise self._damaged("it ends within a header")
         return None
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: bytearray | memoryview) -> int:
         """Bytes of the member's content, 0 at its end."""
         if not self._rest:
             return 0
-        count = self._stream.readinto(buffer[: self._rest])  # type: ignore[attr-defined]  # BinaryIO hides it
+        # A view, for a slice of what else may come here, a bytearray, would be a copy that nobody sees.
+        count = self._stream.readinto(memoryview(buffer)[: self._rest])  # type: ignore[attr-defined]  # BinaryIO hides it
         if not count:
             raise self._damaged("it ends within a file")
         self._rest -= count
