@@ -174,10 +174,7 @@ def test_tls_with_certificates_on_both_sides(
         ("a: [", "is no YAML (line"),
         ("just words", "holds no mapping"),
         ('{"clusters": []}', "no current context"),
-        (
-            json.dumps({"contexts": [{"name": "a", "context": {"cluster": "b"}}], "current-context": "a"}),
-            "names the cluster",
-        ),
+        ('{"contexts": [{"name": "a", "context": {"cluster": "b"}}], "current-context": "a"}', "names the cluster"),
     ],
 )
 def test_a_kubeconfig_that_is_none(tmp_path: Path, text: str, reason: str) -> None:
