@@ -41,7 +41,7 @@ class RunHooks(Protocol):
         """A reporter that also tells the hooks of the progress, every few seconds."""
 
     def ended(self, result: RunResult) -> None:
-        """The run is over: `limpet_run_finished` for the exit codes 0 and 3, else `limpet_run_failed`."""
+        """The run is over: `limpet_run_finished` for the exit codes 0 and 3, else `_failed`; last of all `_ended`."""
 
 
 class NoHooks:
