@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,37 +132,21 @@ def test_an_empty_server_comes_back_empty(target: RedisServer, runs: Runs, tmp_p
     assert contents(target) == {(-1, b""): []}
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_stopped_restore_leaves_no_server(number: int, target: RedisServer, rdb: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_a_stopped_restore_leaves_no_server(number: int, server: RedisServer, target: RedisServer, runs: Runs) -> None:
     """The server that reads the file holds all data, in memory and on disk: it must not outlive the run."""
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    (tmp_path / "rdb").write_bytes(rdb)
-    program = f"""
-import sys
-from limpet_source_redis.scratch_server import ScratchServer
-with ScratchServer() as scratch:
-    scratch.rdb.write_bytes(open({str(tmp_path / "rdb")!r}, "rb").read())
-    scratch.start()
-    print("ready", flush=True)
-    sys.stdin.read()
-"""
-    with subprocess.Popen(
-        [sys.executable, "-c", program],
-        env={**os.environ, "TMPDIR": str(temporary)},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        assert scratch_servers(temporary)
-        if number == signal.SIGTERM:
-            process.communicate()  # its end of input, after which it closes
-        else:
-            process.kill()
-    wait_until(lambda: not scratch_servers(temporary))
-    if number == signal.SIGTERM:
-        assert list(temporary.iterdir()) == []
+    runs.backup(address(server))
+    target.client().client_pause(1_000_000, all=False)  # nothing is written until then
+    process = runs.start("restore", "latest", "--into", address(target))
+    wait_until(lambda: bool(target.client().info("clients")["blocked_clients"]) or process.poll() is not None)
+    assert process.poll() is None, "".join(process.communicate())
+    assert scratch_servers(runs.temporary)
+    process.send_signal(number)
+    process.communicate(timeout=100)
+    assert process.returncode != 0
+    wait_until(lambda: not scratch_servers(runs.temporary))
+    if number != signal.SIGKILL:
+        assert runs.leftovers() == []
 
 
 def scratch_servers(folder: Path) -> list[bytes]:
