@@ -61,7 +61,7 @@ for size in "$@"; do
     disks+=(-drive "file=$disk,if=virtio,format=raw")
 done
 # Without KVM: a machine that is virtual itself may offer one that then fails.
-timeout 1200 qemu-system-x86_64 -machine accel=tcg -cpu max -m 2048 -smp 2 -nographic -no-reboot -nic none \
+timeout 1150 qemu-system-x86_64 -machine accel=tcg -cpu max -m 2048 -smp 2 -nographic -no-reboot -nic none \
     -kernel "$kernel/boot/vmlinuz-$version" -initrd "$work/initrd.gz" \
     -append "console=ttyS0 quiet loglevel=3 panic=-1 limpet.kernel=$kernel limpet.script=$script" "${disks[@]}" \
     -fsdev "local,id=host,path=/,security_model=none,readonly=on,multidevs=remap" -device virtio-9p-pci,fsdev=host,mount_tag=host \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 import pytest
 from limpet.contracts.freezing import PATH, Found, FreezingHook
@@ -26,7 +27,8 @@ class Shelf(FreezingHook[str]):
 
     def find(self, path: str, scheme: str) -> Found[str] | None:
         first, _, rest = path.removeprefix("/").partition("/")
-        return Found(first, rest) if first.startswith("volume") and scheme == PATH else None
+        assert scheme == PATH
+        return Found(first, rest) if first.startswith("volume") else None
 
     def freeze(self, volume: str, name: str) -> None:
         self.there.add((volume, name))
@@ -80,6 +82,37 @@ def test_failures(moment: str) -> None:
     with pytest.raises(HookError, match="no luck"), hooks.prepared({PATH: ["/volume/a", "/volume/b"]}):
         hooks.snapshot_saving(SnapshotDraft("host", []))
     assert (moment == "thaw") == bool(hook.there)
+
+
+def test_failures_that_only_warn() -> None:
+    """The live files are read then: all of them, not those of a snapshot that was never made."""
+    hook = Shelf("freeze")
+    hooks = HookCaller(RUN, SilentReporter())
+    hooks.add("shelf", hook, only_warns=True)
+    with hooks.prepared({PATH: ["/volume/a", "/volume/b"]}) as read_from:
+        assert read_from == {}
+        assert hook.there == set()
+
+
+def test_a_clean_up_that_fails_as_well() -> None:
+    """The first failure is the one to tell; what stays has to be seen all the same."""
+
+    class Listening(SilentReporter):
+        warnings: ClassVar[list[str]] = []
+
+        def warning(self, text: str) -> None:
+            self.warnings.append(text)
+
+    class Stuck(Shelf):
+        def thaw(self, volume: str, name: str) -> None:
+            raise HookError("in use")
+
+    hooks = HookCaller(RUN, Listening())
+    hooks.add("shelf", Stuck("freeze"))
+    with pytest.raises(HookError, match="no luck"), hooks.prepared({PATH: ["/volume/a"]}):
+        pytest.fail("the body must not run")
+    assert len(Listening.warnings) == 1
+    assert Listening.warnings[0].endswith("cannot be removed: in use")
 
 
 def test_two_runs_of_one_process() -> None:

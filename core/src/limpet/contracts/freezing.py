@@ -23,7 +23,7 @@ PATH = "path"
 TIMEOUT = Option("timeout", "how long each command of the system may take", type="duration", default=300.0)
 REQUIRED = Option(
     "required",
-    "fail where a file or folder is on no such volume; otherwise it is read where it is",
+    "fail where something to back up is on no such volume; otherwise it is read where it is",
     type="boolean",
     default=False,
 )
@@ -43,6 +43,8 @@ class FreezingHook(Hook, Generic[Volume]):
     """One hook of a run; `Volume` is what names a volume, a text or a small value."""
 
     options: ClassVar[Sequence[Option]] = (TIMEOUT, REQUIRED)
+    schemes: ClassVar[Sequence[str]] = (PATH,)
+    """What it can freeze: files and folders, or more."""
 
     def __init__(self, options: Options) -> None:
         super().__init__(options)
@@ -57,7 +59,7 @@ class FreezingHook(Hook, Generic[Volume]):
 
     @abstractmethod
     def find(self, path: str, scheme: str) -> Found[Volume] | None:
-        """The volume that an argument is on; None for what cannot be frozen here."""
+        """The volume that an argument is on, one of `schemes`; None for what cannot be frozen here."""
 
     @abstractmethod
     def freeze(self, volume: Volume, name: str) -> None:
@@ -90,18 +92,19 @@ class FreezingHook(Hook, Generic[Volume]):
     @hookimpl
     def limpet_source_prepare(self, run: RunInfo, path: str, scheme: str) -> str | None:
         """Where in a snapshot to read the argument."""
+        if scheme not in self.schemes:
+            return None
         found = self.find(path, scheme)
         if found is None:
-            self._pass_by(path, scheme)
+            self._pass_by(path)
             return None
         volume = found.volume
         if volume not in self._names:
             self._remove_leftovers(volume)
-            self._names[volume] = new_snapshot_name()
-            self._users[volume] = [(scheme, path)]
-            self.freeze(volume, self._names[volume])
-        else:
-            self._users[volume].append((scheme, path))
+            name = new_snapshot_name()
+            self._freeze(volume, name)
+            self._names[volume], self._users[volume] = name, []
+        self._users[volume].append((scheme, path))
         return self.place(volume, self._names[volume], found.inside)
 
     @hookimpl
@@ -121,9 +124,18 @@ class FreezingHook(Hook, Generic[Volume]):
                     self.thaw(volume, self._names.pop(volume))
                 return
 
-    def _pass_by(self, path: str, scheme: str) -> None:
-        if scheme != PATH:
-            return
+    def _freeze(self, volume: Volume, name: str) -> None:
+        try:
+            self.freeze(volume, name)
+        except BaseException:
+            # At once: where failures only warn, the next argument must not be read from what is not there.
+            try:
+                self.thaw(volume, name)
+            except HookError as error:
+                self.reporter.warning(f"what there is of the snapshot {name} cannot be removed: {error}")
+            raise
+
+    def _pass_by(self, path: str) -> None:
         if self.settings.get(REQUIRED.name):
             raise HookError(f"{path} is on no volume that can be frozen here, and `{REQUIRED.name}` is set")
         self.reporter.note(f"{path} is not frozen by {type(self).__name__}: it is read where it is", verbosity=2)

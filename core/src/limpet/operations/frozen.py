@@ -25,9 +25,13 @@ def warn_of_mounts_inside(read_from: Mapping[str, str], targets: Sequence[str], 
     """
     table = mounts() if read_from else ()
     named = {place_of(target) for target in targets}
-    for target, copy in read_from.items():
+    for target in read_from:
         place = place_of(target)
-        inside = [mount.folder for mount in table if _is_missing(mount, place, copy) and mount.folder not in named]
+        inside = [
+            mount.folder
+            for mount in table
+            if mount.folder not in named and _is_missing(mount, place) and not _is_copy(mount, read_from)
+        ]
         if inside:
             more = f" and {len(inside) - SHOWN} more" if len(inside) > SHOWN else ""
             reporter.warning(
@@ -36,10 +40,10 @@ def warn_of_mounts_inside(read_from: Mapping[str, str], targets: Sequence[str], 
             )
 
 
-def _is_missing(mount: Mount, place: str, copy: str) -> bool:
-    return (
-        mount.folder != place
-        and is_below(mount.folder, place)
-        and not is_below(copy, mount.folder)
-        and mount.kind not in _WITHOUT_FILES_TO_KEEP
-    )
+def _is_missing(mount: Mount, place: str) -> bool:
+    return mount.folder != place and is_below(mount.folder, place) and mount.kind not in _WITHOUT_FILES_TO_KEEP
+
+
+def _is_copy(mount: Mount, read_from: Mapping[str, str]) -> bool:
+    """Whether a frozen copy is mounted there; that of another target, too."""
+    return mount.folder != "/" and any(is_below(copy, mount.folder) for copy in read_from.values())

@@ -140,8 +140,8 @@ def test_one_moment_beside_a_busy_writer(backups: Backups, volume: Volume) -> No
         with backups.held(*HOOK, busy) as held:
             held.wait_until_it_reads()
             (name,) = snapshots()
-            assert PRIVATE.stat().st_mode & 0o777 == 0o700
-            assert f" {PRIVATE}/{name} ro," in Path("/proc/self/mountinfo").read_text()
+            assert (PRIVATE / name).stat().st_mode & 0o777 == 0o700
+            assert f" {PRIVATE}/{name}/mounted ro," in Path("/proc/self/mountinfo").read_text()
             code, said = held.let_go()
             assert code == 0, said
         time.sleep(0.1)
@@ -149,6 +149,14 @@ def test_one_moment_beside_a_busy_writer(backups: Backups, volume: Volume) -> No
     assert snapshot["paths"] == [str(busy), "/zz-held"]
     last = BusyWriter.assert_one_moment(backups.restored(busy))
     assert BusyWriter.numbers(busy)[0] > last
+
+
+def test_what_changes_after_that_moment(backups: Backups, plain: Volume) -> None:
+    """Whoever starts a service again once its files are frozen must not find its next hour in the backup."""
+    file = plain.folder / "data/file"
+    backups.backup(*HOOK, "-o", f"shell.source_before=echo later > {file}", plain.folder / "data")
+    assert (backups.restored(plain.folder / "data") / "file").read_text() == "x" * 5000
+    assert file.read_text() == "later\n"
 
 
 def test_an_unchanged_folder_adds_nothing(backups: Backups, plain: Volume) -> None:

@@ -117,6 +117,13 @@ def test_a_backup(backups: Backups, pool: Pool) -> None:
     assert made == ["snapshot tank", "snapshot tank/inner", "destroy tank/inner", "destroy tank"]
 
 
+def test_what_changes_after_that_moment(backups: Backups, pool: Pool) -> None:
+    """What is read is in the snapshot, not beside it."""
+    backups.backup(*HOOK, "-o", f"shell.source_before=echo later > {pool.top}/file", pool.top)
+    assert (backups.restored(pool.top) / "file").read_text() == "x" * 100
+    assert (pool.top / "file").read_text() == "later\n"
+
+
 def test_a_dataset_inside(backups: Backups, pool: Pool) -> None:
     """Whoever asks for the inner one has nothing to do with the outer one."""
     backups.backup(*HOOK, pool.inner)

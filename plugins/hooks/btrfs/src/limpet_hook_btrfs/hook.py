@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from limpet.contracts.freezing import PATH, Found, FreezingHook
+from limpet.contracts.freezing import Found, FreezingHook
 from limpet.contracts.mounts import Mount, is_below, mount_of, mounts, place_of
 from limpet.contracts.options import Option, Options
 from limpet.contracts.snapshot_names import is_snapshot_name
@@ -42,8 +42,6 @@ class BtrfsHook(FreezingHook[Subvolume]):
 
     def find(self, path: str, scheme: str) -> Found[Subvolume] | None:
         """The subvolume that holds a file or folder, wherever the file system is mounted."""
-        if scheme != PATH:
-            return None
         place = place_of(path)
         table = mounts()
         mount = mount_of(place, table)

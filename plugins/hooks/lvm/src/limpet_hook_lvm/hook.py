@@ -26,6 +26,7 @@ class LvmHook(FreezingHook[LogicalVolume]):
     """Has what is on a logical volume, and the volume's device itself, read from a snapshot."""
 
     contract_version: ClassVar[int] = 1
+    schemes: ClassVar[Sequence[str]] = (PATH, DEVICE)
     options: ClassVar[Sequence[Option]] = (
         *FreezingHook.options,
         Option(
@@ -55,8 +56,6 @@ class LvmHook(FreezingHook[LogicalVolume]):
         """The volume that a file or folder is on, or that a device is."""
         if scheme == DEVICE:
             return self._found(_device_of_argument(path), _DEVICE_ITSELF)
-        if scheme != PATH:
-            return None
         place = place_of(path)
         mount = mount_of(place, mounts())
         # Two Btrfs of one UUID get mixed up in the kernel; for it there is the hook `btrfs`.

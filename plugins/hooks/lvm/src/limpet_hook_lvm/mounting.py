@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ FOLDER = "/run/limpet"
 """Empty after a restart, and not on the volumes that are backed up."""
 TRIES, PAUSE_S = 20, 0.25
 """Something else on the machine may look at a new file system for a moment."""
+_INNER = "mounted"
 _SAFE = ("ro", "nosuid", "nodev", "noexec")
 _MORE: dict[str, Sequence[str]] = {"xfs": ("nouuid",)}
 """XFS refuses to mount two file systems with one UUID, which a snapshot and its origin have."""
@@ -31,13 +31,13 @@ class PrivateMounts:
 
     def mounted(self, name: str, device: str, kind: str) -> str:
         """The folder with the file system that is on the device; mounted if it is not yet."""
-        place = self._folder / name
+        place = self._folder / name / _INNER
         if not _is_mounted(place):
             try:
-                # For others to read in it they would need more than the rights that its files give them.
+                # What is mounted lets in whom its own root folder lets in; the folder around it nobody else.
                 self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-                self._folder.chmod(0o700)
-                place.mkdir(mode=0o700, exist_ok=True)
+                place.parent.mkdir(mode=0o700)
+                place.mkdir()
             except OSError as error:
                 raise HookError(f"no folder to mount a snapshot in: {place}: {error.strerror}") from error
             options = ",".join([*_SAFE, *_MORE.get(kind, ()), *self._more_options])
@@ -45,14 +45,21 @@ class PrivateMounts:
         return str(place)
 
     def unmount(self, name: str) -> None:
-        """Undo it, wherever it is mounted, and remove the folder. HookError if it is in use for long."""
+        """Undo it, wherever it is mounted, and remove the folders. HookError if it is in use for long."""
+        places = {self._folder / name / _INNER}
         for mount in reversed(mounts()):
-            if os.path.basename(mount.folder) == name:
+            place = Path(mount.folder)
+            if (place.parent.name, place.name) == (name, _INNER):
                 self._patiently("umount", mount.folder)
-                Path(mount.folder).rmdir()
-        place = self._folder / name
-        if place.is_dir():
-            place.rmdir()
+                places.add(place)
+        for place in places:
+            for folder in (place, place.parent):
+                try:
+                    folder.rmdir()
+                except FileNotFoundError:
+                    pass
+                except OSError as error:
+                    raise HookError(f"{folder}, where a snapshot was mounted: {error.strerror}") from error
 
     def _patiently(self, *argv: str) -> None:
         for tries in range(TRIES):

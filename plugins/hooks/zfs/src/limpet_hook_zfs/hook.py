@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import ClassVar
 
-from limpet.contracts.freezing import PATH, Found, FreezingHook
+from limpet.contracts.freezing import Found, FreezingHook
 from limpet.contracts.mounts import TABLE, mount_of, mounts, place_of
 from limpet.contracts.options import Option, Options
 from limpet.contracts.snapshot_names import is_snapshot_name
@@ -49,8 +49,6 @@ class ZfsHook(FreezingHook[Dataset]):
 
     def find(self, path: str, scheme: str) -> Found[Dataset] | None:
         """The dataset that holds a file or folder."""
-        if scheme != PATH:
-            return None
         place = place_of(path)
         table = mounts(self.mount_table)
         mount = mount_of(place, table)
