@@ -18,12 +18,17 @@ _WITHOUT_FILES_TO_KEEP = frozenset({
 """File systems that the kernel makes up, or that are empty after the next start."""
 
 
-def warn_of_mounts_inside(read_from: Mapping[str, str], targets: Sequence[str], reporter: Reporter) -> None:
+def warn_of_mounts_inside(
+    read_from: Mapping[str, str], targets: Sequence[str], reporter: Reporter, table: Sequence[Mount] | None = None
+) -> None:
     """Warn of each target that is read from a frozen copy and has other file systems inside, unless they are targets.
 
-    `read_from` is `SourceRequest.read_from` of paths. The copy has empty folders in their places.
+    `read_from` is `SourceRequest.read_from` of paths. The copy has empty folders in their places. `table` is what is
+    mounted, if not what the system says.
     """
-    table = mounts() if read_from else ()
+    if not read_from:
+        return
+    table = mounts() if table is None else table
     named = {place_of(target) for target in targets}
     for target in read_from:
         place = place_of(target)
@@ -45,5 +50,8 @@ def _is_missing(mount: Mount, place: str) -> bool:
 
 
 def _is_copy(mount: Mount, read_from: Mapping[str, str]) -> bool:
-    """Whether a frozen copy is mounted there; that of another target, too."""
-    return mount.folder != "/" and any(is_below(copy, mount.folder) for copy in read_from.values())
+    """Whether a frozen copy is mounted there: not the volume itself, which may hold its own copy."""
+    return any(
+        is_below(copy, mount.folder) and not is_below(place_of(target), mount.folder)
+        for target, copy in read_from.items()
+    )
