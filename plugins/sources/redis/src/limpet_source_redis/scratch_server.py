@@ -21,8 +21,15 @@ RDB = "dump.rdb"
 _MOST_DATABASES = 10_000
 """Servers have 16 of them unless they were told otherwise; an empty one costs a kilobyte."""
 _LONGEST_SOCKET_PATH = 100
-# The server ends when our end of its standard input does, however we end.
-_SCRIPT = 'exec 3<&0; "$@" 3<&- & server=$!; (cat <&3; kill $server) 2>/dev/null & exec 3<&-; wait $server'
+# The server and its folders go when our end of its standard input does, however we end.
+_SCRIPT = """
+one=$1 other=$2; shift 2
+exec 3<&0
+"$@" 3<&- & server=$!
+(cat <&3; kill $server; while kill -0 $server; do sleep 0.05; done; rm -rf -- "$one" "$other") 2>/dev/null &
+exec 3<&-
+wait $server
+"""
 
 
 class ScratchServer:
@@ -54,7 +61,8 @@ class ScratchServer:
         }  # fmt: skip
         arguments = [str(part) for name, value in settings.items() for part in (f"--{name}", value)]
         try:
-            self._process = InputProcess(["sh", "-c", _SCRIPT, "sh", PROGRAM, *arguments], lambda _: None)
+            folders = [str(self._folders[0]), str(self._folders[-1])]
+            self._process = InputProcess(["sh", "-c", _SCRIPT, "sh", *folders, PROGRAM, *arguments], lambda _: None)
         except OSError as error:
             raise DestinationError(f"failed to start command {PROGRAM}: {error}") from error
         import redis  # noqa: PLC0415  # slow to import
