@@ -19,7 +19,7 @@ from limpet.contracts.source import Source, SourceRequest
 from limpet.errors import UsageError
 from limpet.testing.restic import Restic
 from limpet.testing.source import SourceConformance
-from limpet_source_etcd import EtcdDestination, EtcdSource, checksum
+from limpet_source_etcd import EtcdDestination, EtcdSource, checksum, tools
 
 from tests.services.etcd_server import ROOT_PASSWORD, EtcdServer
 from tests.services.loopback import PIECE_BYTES, LoopbackServer
@@ -273,16 +273,25 @@ def _running(endpoint: str) -> list[int]:
     return found
 
 
+def test_snapshot_that_does_not_grow_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """etcdctl waits without end for a server that fell silent: tomorrow's backup would find this one still there."""
+    monkeypatch.setattr(tools, "STUCK_S", 0.3)
+    with pytest.raises(tools.ToolError, match="the server sent nothing for"):
+        tools.run(["sleep", "1000"], lambda: 7)
+    sizes = iter(range(1000))
+    tools.run(["sleep", "1"], lambda: next(sizes))
+
+
 def test_damaged_snapshot_is_not_stored(server: EtcdServer, tmp_path: Path) -> None:
     """What etcdctl wrote is looked at again: a byte that fell over between server and disk is found now, not later."""
-    tools = tmp_path / "tools"
-    tools.mkdir()
-    (tools / "etcdctl").write_text(
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    (folder / "etcdctl").write_text(
         f'#!/bin/sh\n{server.etcdctl} "$@" || exit\n'
         'if [ "$2" = save ]; then printf x | dd of="$3" bs=1 seek=300000 conv=notrunc status=none; fi\n'
     )
-    (tools / "etcdctl").chmod(0o755)
-    runs = Runs(tmp_path / "runs", {"PATH": f"{tools}:{os.environ['PATH']}"})
+    (folder / "etcdctl").chmod(0o755)
+    runs = Runs(tmp_path / "runs", {"PATH": f"{folder}:{os.environ['PATH']}"})
     assert "the snapshot is damaged: its checksum is another one" in runs.refused(address(server))
 
 
