@@ -49,16 +49,20 @@ class Machine:
         return f"/dev/mapper/{name}"
 
     def backup(self, device: str, **options: OptionValue) -> tuple[BackupResult, dict[str, Any]]:
-        """Back it up, with the backup before as its parent: what came of it, how much was read, how much known."""
+        """Back it up, with the backup before as its parent: what came of it, how much was read, and known."""
         before = bytes_read(device)
         source = DeviceSource.open(SourceRequest([f"//{device}"], {"state": str(WORK / "state"), **options}))
         try:
             result = self.scene.backup(source)
             (target,) = source.targets()
-            known = sum(extent.length_bytes for extent in target.entry.extents or ())
+            extents = target.entry.extents or ()
         finally:
             source.close()
-        return result, {"read": bytes_read(device) - before, "known": known}
+        return result, {
+            "read": bytes_read(device) - before,
+            "holes": sum(extent.length_bytes for extent in extents if extent.is_hole),
+            "unchanged": sum(extent.length_bytes for extent in extents if extent.is_unchanged),
+        }
 
     def judged(self, device: str) -> dict[str, Any]:
         """The same with a device that is quiet, and whether the snapshot holds what the device does."""

@@ -108,6 +108,7 @@ class DeviceContent:
                 self._place,
                 self.facts.size_bytes,
                 look=self._look,
+                fail=self._error,
                 closed=self._read_out,
             )
             return cast(BinaryIO, self._reader)

@@ -14,8 +14,8 @@ from limpet_source_device.volume import VolumeReader
 class DeviceReader(io.RawIOBase):
     """Reads `size_bytes` of a volume that it then owns. SourceError where they are not all there.
 
-    `look` is asked before each read and raises where the content is worth nothing any more; `closed` is called
-    once, at the end.
+    `look` is asked before each read and raises where the content is worth nothing any more; `fail` makes an error of
+    a text; `closed` is called once, at the end.
     """
 
     def __init__(
@@ -25,6 +25,7 @@ class DeviceReader(io.RawIOBase):
         size_bytes: int,
         *,
         look: Callable[[], None],
+        fail: Callable[[str], SourceError],
         closed: Callable[[], None],
     ) -> None:
         super().__init__()
@@ -32,6 +33,7 @@ class DeviceReader(io.RawIOBase):
         self._name = name
         self._size = size_bytes
         self._look = look
+        self._fail = fail
         self._when_closed = closed
         self._position = 0
 
@@ -75,7 +77,7 @@ class DeviceReader(io.RawIOBase):
         try:
             count = self._volume.read_into(view, offset)
         except OSError as error:
-            raise SourceError(f"{self._name}: cannot be read at byte {offset}: {error.strerror}") from error
+            raise self._fail(f"{self._name}: cannot be read at byte {offset}: {error.strerror}") from error
         if count == 0:
-            raise SourceError(f"{self._name}: ends at byte {offset}, though it had {self._size} bytes before")
+            raise self._fail(f"{self._name}: ends at byte {offset}, though it had {self._size} bytes before")
         return count

@@ -166,6 +166,8 @@ def holes_of_loop_device(fd: int, number: str, size_bytes: int) -> list[tuple[in
         device, inode, _, offset, *_ = _LOOP_STATUS.unpack_from(described)
         if not stat.S_ISREG(status.st_mode) or (device, inode) != (_encoded(status.st_dev), status.st_ino):
             return []  # The name leads to another file by now.
+        if status.st_size < offset + size_bytes:
+            return []  # Cut since: what is missing is no zeros but an error.
         holes = holes_of_file(backing, offset + size_bytes)
         return [(max(begin - offset, 0), end - offset) for begin, end in holes if end > offset]
     finally:
