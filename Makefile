@@ -5,7 +5,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long check bench clean system-python system-test peers services
+.PHONY: help demo test test-long check bench clean system-python system-test system-long peers services services-long
 
 VENV := .venv
 BIN := $(CURDIR)/$(VENV)/bin
@@ -37,7 +37,7 @@ demo: $(VENV)/.limpet
 test: system-test $(VENV)/.development peers services
 	@$(PYTEST) -m 'not long' $(ARGS) $(TESTS)
 
-test-long: system-test $(VENV)/.development peers services
+test-long: system-long $(VENV)/.development peers services-long
 	@$(PYTEST) -m long $(ARGS) $(TESTS)
 
 # A target each, so that `make -k check` tells of all that is wrong.
@@ -70,6 +70,9 @@ system-python:
 	@test -n "$(PYTHON)" || { echo 'Limpet needs Python 3.11 or newer, and no python3 here is: install one, or say make PYTHON=/path/to/python' >&2; exit 1; }
 	@tests/services/system_packages.sh "$(PYTHON)" build
 
+system-long: system-python
+	@tests/services/system_packages.sh "$(PYTHON)" build test long
+
 system-test: system-python
 	@tests/services/system_packages.sh "$(PYTHON)" build test
 
@@ -80,6 +83,9 @@ peers:
 # The servers of the backend tests. What cannot be had is skipped here and fails in CI, as with the peers.
 services: system-test
 	@tests/services/fetch_services.sh .cache/services "$(PYTHON)" || echo 'going on without it: tests of that server are skipped, or fail where LIMPET_REQUIRE_SERVICES=1'
+
+services-long: system-long
+	@tests/services/fetch_services.sh .cache/services "$(PYTHON)" long || echo 'going on without it: tests of that server are skipped, or fail where LIMPET_REQUIRE_SERVICES=1'
 
 # One environment, versions from constraints.txt, built in three steps; each is made again when what it comes from is newer.
 $(VENV)/.created: constraints.txt | system-python

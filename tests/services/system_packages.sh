@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Installs the system packages that are missing, with apt-get, as root or through sudo; says what it does.
-# usage: system_packages.sh PYTHON build|test...
+# usage: system_packages.sh PYTHON build|test|long...
 #   build  what PYTHON needs to make an environment and to compile the C extension
 #   test   the tools that the tests call
+#   long   those that only tests of `make test-long` call
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 python=$1; shift
@@ -67,15 +68,17 @@ need_for_test() {
     need gnupg gpg gpg-agent
     [ -e /etc/ssl/certs/ca-certificates.crt ] || missing+=(ca-certificates)
     need btrfs-progs mkfs.btrfs btrfs
-    need lvm2 lvm
     need xfsprogs mkfs.xfs xfs_repair
-    need dmsetup dmsetup
     need thin-provisioning-tools thin_delta era_invalidate
-    if [ "$(uname -m)" = x86_64 ]; then # the virtual machine
-        need qemu-system-x86 qemu-system-x86_64
-        need busybox-static busybox
-        need cpio cpio
-    fi
+}
+
+need_for_long() {
+    need lvm2 lvm
+    need dmsetup dmsetup
+    [ "$(uname -m)" = x86_64 ] || return 0 # the virtual machine is one
+    need qemu-system-x86 qemu-system-x86_64
+    need busybox-static busybox
+    need cpio cpio
 }
 
 for part in "$@"; do "need_for_$part"; done

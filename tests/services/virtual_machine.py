@@ -33,7 +33,7 @@ class VirtualMachine:
 
     def __init__(self, work: Path) -> None:
         if not (KERNEL / ".fetched").is_file():
-            unavailable(f"no kernel for the virtual machine in {KERNEL}: `make test` fetches it")
+            unavailable(f"no kernel for the virtual machine in {KERNEL}: `make test-long` fetches it")
         for name in ("qemu-system-x86_64", "busybox", "cpio"):
             program(name)
         self.work = work
