@@ -29,7 +29,7 @@ print_made_file(make, sys.argv[1])
 
 def printer(folder: Path, how: str) -> subprocess.Popen[bytes]:
     """A process that makes a file and prints it."""
-    argv = [sys.executable, "-c", PRINTER, folder, how]
+    argv = [sys.executable, "-c", PRINTER, str(folder), how]
     return subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
 
 
