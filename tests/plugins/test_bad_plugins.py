@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ from limpet.testing.site import Site
 
 SOURCE = """
     import io, os, stat, sys, time
+    from limpet.contracts.destination import Destination
     from limpet.contracts.source import Entry, Folder, MadeStat, Source, Target
 
     class Content(io.RawIOBase):
@@ -33,15 +35,43 @@ SOURCE = """
     def misbehave(kind, moment):
         if kind == moment:
             raise ValueError("no idea\\nat all")
+        if kind == "refused" and moment == "targets":
+            raise ConnectionRefusedError(111, "Connection refused")
+        if kind == "exit" and moment in {"folders", "receive"}:
+            sys.exit(0)
         if kind == "print":
             print("printed at", moment)
             sys.stdout.buffer.write(b"raw bytes\\n")
         if kind == "hang" and moment == "targets":
             time.sleep(2)
 
+    class BadDestination(Destination):
+        "Its place says how it misbehaves."
+        def __init__(self, kind):
+            self.kind = kind
+
+        @classmethod
+        def open(cls, request):
+            return cls(request.place)
+
+        def receive(self, file):
+            misbehave(self.kind, "receive")
+            for piece in file.pieces():
+                misbehave(self.kind, "piece")
+                if self.kind == "slow":
+                    time.sleep(0.7)
+
+        def finish(self):
+            if self.kind == "hang":
+                time.sleep(2.5)
+
+        def close(self):
+            misbehave(self.kind, "close")
+
     class Bad(Source):
         "Its target says how it misbehaves."
         contract_version = 1
+        destination = BadDestination
 
         def __init__(self, kind):
             self.kind = kind
@@ -59,6 +89,10 @@ SOURCE = """
             misbehave(self.kind, "targets")
             if self.kind == "target":
                 return ["/bad"]
+            if self.kind == "named":
+                return [Target(b"/bad", Entry(b"other", MadeStat(stat.S_IFDIR | 0o755, 0), made=True))]
+            if self.kind == "upwards":
+                return [Target(b"/../bad", Entry(b"bad", MadeStat(stat.S_IFDIR | 0o755, 0), made=True))]
             return [Target(b"/bad", Entry(b"bad", MadeStat(stat.S_IFDIR | 0o755, 0), made=True))]
 
         def folders(self, target):
@@ -121,6 +155,8 @@ HOOK = """
         def limpet_run_started(self):
             if self.settings["kind"] == "raise":
                 raise ValueError("no idea")
+            if self.settings["kind"] == "exit":
+                raise SystemExit(0)
             print("printed by the hook")
 
         @hookimpl
@@ -174,6 +210,13 @@ def snapshots(site: Site) -> int:
         ("folders", "the source plugin 'bad' failed at folders: ValueError: no idea at all"),
         ("read", "the source plugin 'bad' failed at reading /bad/a: ValueError: no idea at all"),
         ("finish", "the source plugin 'bad' failed at finish: ValueError: no idea at all"),
+        ("exit", "the source plugin 'bad' failed at folders: it tried to end the program (0)"),
+        (
+            "refused",
+            "the source plugin 'bad' failed at targets: ConnectionRefusedError: [Errno 111] Connection refused",
+        ),
+        ("named", "the source plugin 'bad' delivers nonsense from targets"),
+        ("upwards", "the source plugin 'bad' delivers nonsense from targets"),
         ("paths", "the source plugin 'bad' delivers nonsense from snapshot_paths: 5"),
         ("target", "the source plugin 'bad' delivers nonsense from targets: /bad"),
         ("folder", "the source plugin 'bad' delivers nonsense from folders: nonsense"),
@@ -196,6 +239,40 @@ def test_a_source_is_left_out_when_asked(site: Site) -> None:
     done = run(site, "backup", "--allow-partial", "bad:read", "file", exit_code=3)
     assert "left out of the snapshot: /bad: the source plugin 'bad' failed at reading" in done.stderr
     assert snapshots(site) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("receive", "the source plugin 'bad' failed at receive /file: ValueError: no idea at all"),
+        ("exit", "the source plugin 'bad' failed at receive /file: it tried to end the program (0)"),
+        ("close", "the source plugin 'bad' failed at close: ValueError: no idea at all"),
+    ],
+)
+def test_a_destination(site: Site, kind: str, why: str) -> None:
+    """A database that was not loaded would be taken for a restored one."""
+    run(site, "backup", f"{site.home}/file")
+    done = run(site, "restore", f"latest:{site.home}/file", "--into", f"bad:{kind}", exit_code=1)
+    assert why.replace("/file", f"{site.home}/file") in done.stderr.splitlines()[-1]
+
+
+def test_what_a_destination_prints(site: Site) -> None:
+    """As of a source: standard output is the result."""
+    run(site, "backup", f"{site.home}/file")
+    done = run(site, "--json", "restore", f"latest:{site.home}/file", "--into", "bad:print")
+    assert json.loads(done.stdout)["message_type"] == "summary"
+    assert "the source plugin 'bad' prints: printed at receive" in done.stderr
+
+
+def test_a_destination_that_is_fed_does_not_hang(site: Site) -> None:
+    """Loading a large database takes hours: a warning every few minutes would teach people not to read them."""
+    pieces = site.home / "pieces"
+    pieces.write_bytes(random.Random(1).randbytes(16 << 20))
+    run(site, "backup", str(pieces))
+    said = run(site, "restore", f"latest:{pieces}", "--into", "bad:slow").stderr
+    assert "has not come back" not in said
+    said = run(site, "restore", f"latest:{pieces}", "--into", "bad:hang").stderr
+    assert re.search(r"'bad' has not come back for \d s from: finish", said)
 
 
 def test_what_a_source_prints(site: Site) -> None:
@@ -241,6 +318,7 @@ def test_what_a_backend_prints(site: Site) -> None:
     ("kind", "exit_code", "why"),
     [
         ("raise", 1, "hook bad failed at run started: no idea"),
+        ("exit", 1, "hook bad failed at run started: it tried to end the program \\(0\\)"),
         ("nonsense", 1, "hook bad failed at source prepare: it wants 5 to be read, which is no absolute path"),
         ("print", 0, "the hook plugin 'bad' prints: printed by the hook"),
         ("hang", 0, r"the hook plugin 'bad' has not come back for \d s from: source prepare"),

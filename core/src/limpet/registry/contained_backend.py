@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import TypeVar
 
 from limpet.contracts.backend import Backend, Content, FileInfo, FileKind, Handle
 from limpet.errors import BackendError
-from limpet.registry.plugin_calls import described, plugin_calls
+from limpet.registry.plugin_calls import plugin_calls
 from limpet.storage.wrapping import WrappingBackend
 
 T = TypeVar("T")
-_END = object()
+PAGE_FILES = 256
+"""So many at once come out of a listing: going in and out takes longer than a name."""
 
 
 class ContainedBackend(WrappingBackend):
-    """Calls of one plugin. An OSError is one of those that should never escape it, too."""
+    """Calls of one plugin."""
 
     def __init__(self, name: str, inner: Backend) -> None:
         super().__init__(inner)
@@ -43,8 +45,9 @@ class ContainedBackend(WrappingBackend):
     def list(self, kind: FileKind) -> Iterator[FileInfo]:
         what = f"list {kind.value}"
         listing = self._ask(what, lambda: iter(self.inner.list(kind)))
-        while (info := self._ask(what, lambda: next(listing, _END))) is not _END:
-            yield self._info(what, info)
+        while page := self._ask(what, lambda: list(islice(listing, PAGE_FILES))):
+            for info in page:
+                yield self._info(what, info)
 
     def remove(self, handle: Handle) -> None:
         self._ask(f"remove {handle}", lambda: self.inner.remove(handle))
@@ -59,11 +62,8 @@ class ContainedBackend(WrappingBackend):
         self._ask("close", self.inner.close)
 
     def _ask(self, what: str, call: Callable[[], T]) -> T:
-        try:
-            with plugin_calls.during(self._name, what, _permanent):
-                return call()
-        except OSError as error:
-            raise _permanent(f"{self._name} failed at {what}: {described(error)}") from error
+        with plugin_calls.during(self._name, what, _permanent):
+            return call()
 
     def _info(self, what: str, info: object) -> FileInfo:
         if not isinstance(info, FileInfo):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Self, TypeVar
 
 from limpet.contracts.source import Entry, Folder, ParentInfo, Source, SourceRequest, StatLike, Target
-from limpet.errors import SourceError
+from limpet.errors import LimpetError, SourceError
 from limpet.progress import Reporter
 from limpet.registry.plugin_calls import plugin_calls
 
@@ -54,6 +54,8 @@ class ContainedSource(Source):
         targets = self._ask("targets", self.inner.targets)
         for target in targets:
             if not isinstance(target, Target) or not _is_path(target.path) or not isinstance(target.entry, Entry):
+                raise self._nonsense("targets", target)
+            if target.entry.name != target.path.rpartition(b"/")[2]:
                 raise self._nonsense("targets", target)
             self._fence(target.entry, target.path)
         return targets
@@ -131,7 +133,9 @@ class _Opener:
         return ContainedStream(stream, self)  # type: ignore[return-value]
 
     def calling(self) -> AbstractContextManager[None]:
-        return plugin_calls.during(self.plugin, self.what, SourceError, self.reporter)
+        # An OSError is of this one file.
+        lets_through = (LimpetError, OSError)
+        return plugin_calls.during(self.plugin, self.what, SourceError, self.reporter, lets_through=lets_through)
 
 
 class ContainedStream(io.RawIOBase):
@@ -173,7 +177,9 @@ class ContainedStream(io.RawIOBase):
 
 
 def _is_path(path: object) -> bool:
-    return isinstance(path, bytes) and path.startswith(b"/") and (path == b"/" or not path.endswith(b"/"))
+    return isinstance(path, bytes) and (
+        path == b"/" or (path.startswith(b"/") and all(map(_is_name, path[1:].split(b"/"))))
+    )
 
 
 def _is_name(name: bytes) -> bool:

@@ -49,7 +49,7 @@ def build_hooks(
             hook = plugin(values)
         except UsageError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(f"hook plugin {name!r} failed to start: {type(error).__name__}: {error}") from error
         caller.add(name, hook, only_warns=values[ON_ERROR.name] == "warn")
     return caller
@@ -183,7 +183,7 @@ class HookCaller:
             return (hooks or getattr(self._manager.hook, call))(**arguments)
         except (HookError, KeyboardInterrupt):
             raise
-        except Exception as error:  # Out of a wrapper, whose failure cannot be laid at one hook's door.
+        except (Exception, SystemExit) as error:  # Out of a wrapper, whose failure cannot be laid at one hook's door.
             raise HookError(f"a hook failed at {_words(call)}: {error}") from error
 
     def _guard(

@@ -158,7 +158,10 @@ def open_destination(
     values = source_options(argument.scheme, options)
     request = DestinationRequest(argument.rest, values, reporter, tuple(own_places))
     opens = plugin.destination.open
-    return _opened(PluginKind.SOURCE, argument, lambda: opens(request), reporter)
+    opened = _opened(PluginKind.SOURCE, argument, lambda: opens(request), reporter)
+    from limpet.registry.contained_destination import ContainedDestination  # noqa: PLC0415  # as above
+
+    return ContainedDestination(argument.scheme, opened, reporter)
 
 
 def source_folders(argument: str) -> Sequence[str]:

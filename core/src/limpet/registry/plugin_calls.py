@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TextIO
@@ -51,6 +52,8 @@ class PluginCalls:
         self._under_way: set[_Call] = set()
         self._here = threading.local()
         self._watcher: threading.Thread | None = None
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._forget_others)
 
     @contextmanager
     def during(
@@ -60,9 +63,10 @@ class PluginCalls:
         failure: Failure | None,
         reporter: Reporter | None = None,
         *,
+        lets_through: tuple[type[Exception], ...] = (LimpetError,),
         limits_its_time: bool = False,
     ) -> Iterator[None]:
-        """Around one call. LimpetError and OSError come out as they are, anything else as `failure(message)`, if given.
+        """Around one call. What it `lets_through` comes out as it is, anything else as `failure(message)`, if given.
 
         Without a reporter nobody is told how long it takes: a backend's calls have time limits of their own; nor of one
         that `limits_its_time` as the user wants it.
@@ -72,12 +76,17 @@ class PluginCalls:
         self._begin(call)
         try:
             yield
-        except (LimpetError, OSError):
+        except lets_through:
             raise
         except Exception as error:
             if failure is None:
                 raise
             raise failure(f"{plugin} failed at {what}: {described(error)}") from error
+        except SystemExit as error:  # A library's way to give up; its code may be 0, as if all had gone well.
+            reason = f"it tried to end the program ({error.code})"
+            if failure is None:
+                raise RuntimeError(reason) from error
+            raise failure(f"{plugin} failed at {what}: {reason}") from error
         finally:
             self._end(call, outer)
 
@@ -86,6 +95,12 @@ class PluginCalls:
         """The call that this thread is in."""
         call: _Call | None = getattr(self._here, "call", None)
         return call
+
+    def show_life(self) -> None:
+        """The call that this thread is in is getting on, though it has not come back yet."""
+        call = self.here
+        if call is not None and call.tell_after_s < math.inf:
+            call.began_s, call.tell_after_s = time.monotonic(), QUIET_S
 
     @contextmanager
     def outside(self) -> Iterator[None]:
@@ -96,6 +111,12 @@ class PluginCalls:
             yield
         finally:
             self._here.call = call
+
+    def _forget_others(self) -> None:
+        """In a process just forked: the other threads are not here, one of them may have held the lock."""
+        self._lock = threading.Lock()
+        self._under_way.clear()
+        self._watcher = None
 
     def _begin(self, call: _Call) -> None:
         with self._lock:
@@ -159,6 +180,11 @@ class _Output:
             self._rest[call] = rest
         self._tell(call, lines)
         return len(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """As of any text stream."""
+        for line in lines:
+            self.write(line)
 
     def tell_rest(self) -> None:
         """Lines that nobody ended."""
