@@ -43,6 +43,7 @@ class FreezingHook(Hook, Generic[Volume]):
     """One hook of a run; `Volume` is what names a volume, a text or a small value."""
 
     options: ClassVar[Sequence[Option]] = (TIMEOUT, REQUIRED)
+    limits_its_time: ClassVar[bool] = True
     schemes: ClassVar[Sequence[str]] = (PATH,)
     """What it can freeze: files and folders, or more."""
 
