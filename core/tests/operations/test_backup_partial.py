@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import os
 import random
 import stat
 from collections.abc import Iterator, Sequence
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, ClassVar, Self
 
 import pytest
+from limpet import registry
 from limpet.contracts.backend import FileKind
 from limpet.contracts.source import Entry, Folder, MadeStat, ParentInfo, Source, SourceRequest, Target
 from limpet.errors import SourceError
@@ -51,6 +54,7 @@ class Failing(Source):
     def __init__(self, name: str, moment: str = "", *, names_target: bool = False) -> None:
         self.name = name
         self.moment = moment
+        self.place = f"/made/{name}/".encode()
         self.told: list[str] = []
         self.parent: ParentInfo | None = None
         self._names_target = names_target
@@ -72,8 +76,7 @@ class Failing(Source):
         self._fail_at("targets")
         whole = Entry(b"whole", MadeStat(stat.S_IFREG | 0o600, 0), stream=lambda: Cut(False), made=True)
         folder = Entry(b"folder", MadeStat(stat.S_IFDIR | 0o700, 0), made=True)
-        place = f"/made/{self.name}/".encode()
-        return [Target(place + b"folder", folder), Target(place + b"whole", whole)]
+        return [Target(self.place + b"folder", folder), Target(self.place + b"whole", whole)]
 
     def folders(self, target: Target) -> Iterator[Folder]:
         if not stat.S_ISDIR(target.entry.stat.st_mode):
@@ -139,6 +142,19 @@ def test_only_the_targets_that_the_error_names_are_left_out(scene: BackupScene, 
     """One database of fifty that failed would cost the dumps of all the others."""
     result = scene.backup(Failing("bad", moment, names_target=True), allow_partial=True)
     assert (result.errors, paths(scene)) == (1, ["/made/bad", "/made/bad/whole"])
+
+
+def test_a_folder_above_targets_is_described_by_the_source_that_knows_it(scene: BackupScene) -> None:
+    """A private folder came back open to all, because a dump beside the files was put into the snapshot first."""
+    scene.folder.chmod(0o700)
+    with contextlib.chdir(scene.folder.parent):
+        files = registry.source("path").open(SourceRequest([f"{scene.folder.name}/kept"]))
+    made = Failing("good")
+    made.place = os.fsencode(f"/{scene.folder.name}/")
+    for sources in [(made, files), (files, made)]:
+        scene.backup(*sources)
+        (tree,) = scene.open().load_tree(scene.backup(*sources).tree)
+        assert tree.mode & 0o777 == 0o700
 
 
 def test_nothing_left_is_no_snapshot(scene: BackupScene) -> None:

@@ -19,6 +19,8 @@ class SpineFolder:
     children: dict[bytes, SpineFolder] = field(default_factory=dict)
     target: Target | None = None
     source: Source | None = None
+    asked: Source | None = None
+    """The last that was asked for its status."""
     real_path: bytes | None = None
     """Where it is in the file system; None for a made-up one."""
 
@@ -41,15 +43,19 @@ class Spine:
                 self._refuse_clash(folder, source)
                 return
             path += b"/" + name
-            if name not in folder.children:
-                status = source.folder_stat(path) if path != target.path else None
-                folder.children[name] = SpineFolder(
-                    path, name, status or self._made, real_path=source.folder_path(path) if status is not None else None
-                )
-            folder = folder.children[name]
+            folder = folder.children.setdefault(name, SpineFolder(path, name, self._made))
+            if folder.status is self._made and folder.asked is not source and path != target.path:
+                self._describe(folder, source)
         self._refuse_clash(folder, source)
         folder.target, folder.source, folder.children = target, source, {}
         folder.status, folder.real_path = target.entry.stat, target.entry.real_path(target.open_path)
+
+    def _describe(self, folder: SpineFolder, source: Source) -> None:
+        """Take what the source knows of a folder that those before it knew nothing of."""
+        folder.asked = source
+        status = source.folder_stat(folder.path)
+        if status is not None:
+            folder.status, folder.real_path = status, source.folder_path(folder.path)
 
     def _refuse_clash(self, folder: SpineFolder, source: Source) -> None:
         others = [folder]
