@@ -162,3 +162,25 @@ def test_pods_without_a_claim_have_hooks_too(cluster: KubernetesServer, noted: N
     cluster.objects["v1", "pods", "prod", "cache-0"]["metadata"]["annotations"] = annotations
     delivered(cluster, "prod", method="exec")
     assert noted() == ["pre", "post"]
+
+
+def test_all_volumes_of_a_pod_are_cut_while_it_is_frozen(
+    cluster: KubernetesServer, noted: Noted, annotate: Annotate, tmp_path: Path
+) -> None:
+    """A database with its log on a second volume is consistent only if both are of one moment."""
+    cluster.add_csi()
+    cluster.add_claim("log")
+    del cluster.objects["v1", "pods", "prod", "shop-0"]
+    cluster.add_pod("shop-0", {"data": "/data", "log": "/log"})
+    for method in ("snapshot", "exec"):
+        frozen = [cluster.claim_folder("prod", claim) / f"frozen {method}" for claim in ("data", "log")]
+        shown = " ".join(f"'{path}'" for path in frozen)
+        annotate({
+            "pre/command": note(tmp_path, "pre", f"touch {shown}"),
+            "post/command": note(tmp_path, "post", f"rm {shown}"),
+        })  # fmt: skip
+        contents = delivered(cluster, "prod", method=method).contents
+        assert {path for path in contents if path.endswith(f"/frozen {method}")} == {
+            f"/kubernetes/prod/volumes/{claim}/frozen {method}" for claim in ("data", "log")
+        }
+    assert noted() == ["pre", "post"] * 2

@@ -156,7 +156,7 @@ class Cluster:
                 self.access.server + path,
                 body=None if body is None else json.dumps(body).encode(),
                 headers=headers,
-                retries=False,
+                retries=_retries(),
                 redirect=False,
                 timeout=urllib3.Timeout(connect=CONNECT_LIMIT_S, read=ANSWER_LIMIT_S),
             )
@@ -175,8 +175,25 @@ class Cluster:
                     more["server_hostname"] = self.access.server_name
                     more["assert_hostname"] = self.access.server_name if self.access.verifies else False
             proxy = self.proxy()
+            if not self.access.verifies:
+                urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # who asked for it knows
             self._pool = urllib3.PoolManager(**more) if proxy is None else urllib3.ProxyManager(proxy, **more)
         return self._pool
+
+
+def _retries() -> urllib3.Retry:
+    """Of what only looks, twice more: an API server that is just being replaced is away for a moment."""
+    import urllib3  # noqa: PLC0415
+
+    return urllib3.Retry(
+        total=2,
+        redirect=0,
+        backoff_factor=0.3,
+        status_forcelist=(429, 500, 502, 503, 504),
+        allowed_methods=("GET",),
+        raise_on_status=False,
+        respect_retry_after_header=False,
+    )
 
 
 def refusal(asked: str, status: int, answer: bytes) -> ApiError:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from functools import partial
+from typing import Any, Protocol
 
 from limpet.errors import SourceError
 
@@ -20,6 +21,22 @@ from limpet_source_kubernetes.volume import ContainerVolume, LostVolume, NodeVol
 
 Fields = Mapping[str, Any]
 _BLOCK = "Block"
+
+
+class _Step(Protocol):
+    """Something to be done for a claim: it gives the next step, or the volume at last."""
+
+    def __call__(self) -> _Step | Volume: ...
+
+
+def _next(path: str, step: _Step | Volume) -> _Step | Volume:
+    """The step done; a volume that tells why, where it fails."""
+    if isinstance(step, Volume):
+        return step
+    try:
+        return step()
+    except SourceError as error:
+        return LostVolume(path, error)
 
 
 class Claims:
@@ -43,14 +60,16 @@ class Claims:
 
     def volumes(self, addresses: Sequence[Address]) -> list[Volume]:
         """What is to be read; a claim that cannot be is there too, and fails once it is asked for its folders."""
-        claims: dict[str, tuple[Fields | None, SourceError | None]] = {}
+        steps: dict[str, _Step | Volume] = {}
         for address in addresses:
-            for name, claim, problem in self._meant(address):
-                claims.setdefault(claim_path(address.namespace, name), (claim, problem))
-        plans: list[tuple[str, Callable[[], Volume]]] = []
-        for path, (claim, problem) in claims.items():
-            plans.append((path, self._planned(path, claim, problem)))
-        return [self._made(path, plan) for path, plan in plans]
+            for name, claim in self._meant(address):
+                path = claim_path(address.namespace, name)
+                if path not in steps:
+                    steps[path] = self._first_step(path, claim)
+        # Each step for all: a pod's hooks know of all its volumes before the first of them is cut.
+        while any(callable(step) for step in steps.values()):
+            steps = {path: _next(path, step) for path, step in steps.items()}
+        return [step for step in steps.values() if isinstance(step, Volume)]
 
     def hook_all_pods(self, namespace: str) -> None:
         """The hooks of all its pods run, those of pods without a claim at once; SourceError if one fails."""
@@ -59,17 +78,17 @@ class Claims:
             if hooks is not None and hooks.is_alone:
                 hooks.before()
 
-    def _meant(self, address: Address) -> Iterator[tuple[str, Fields | None, SourceError | None]]:
+    def _meant(self, address: Address) -> Iterator[tuple[str, Fields | SourceError]]:
         """Name and object of each claim that an address means, or why there is none."""
         kind = object_path("v1", address.namespace, "persistentvolumeclaims", address.claim or "")
         if address.claim is not None:
             try:
-                yield address.claim, self._cluster.get(kind), None
+                yield address.claim, self._cluster.get(kind)
             except NoObjectError as error:
                 path = claim_path(address.namespace, address.claim)
                 problem = SourceError(f"{address}: there is no such claim: {error}", targets=[path])
                 problem.__cause__ = error
-                yield address.claim, None, problem
+                yield address.claim, problem
             return
         found = [
             claim
@@ -85,25 +104,13 @@ class Claims:
             if (claim.get("status") or {}).get("phase") == "Pending":
                 self._telling.warning(f"claim {address.namespace}/{name} has no volume yet: nothing to save")
                 continue
-            yield name, claim, None
+            yield name, claim
 
-    def _planned(self, path: str, claim: Fields | None, problem: SourceError | None) -> Callable[[], Volume]:
-        """First part: everything is looked up, snapshots are taken. The second makes the volume readable."""
-        try:
-            if claim is None:
-                raise problem or AssertionError(path)
-            return self._plan(path, claim)
-        except SourceError as error:
-            failed = error
-            return lambda: LostVolume(path, failed)
+    def _first_step(self, path: str, claim: Fields | SourceError) -> _Step | Volume:
+        return LostVolume(path, claim) if isinstance(claim, SourceError) else partial(self._plan, path, claim)
 
-    def _made(self, path: str, plan: Callable[[], Volume]) -> Volume:
-        try:
-            return plan()
-        except SourceError as error:
-            return LostVolume(path, error)
-
-    def _plan(self, path: str, claim: Fields) -> Callable[[], Volume]:
+    def _plan(self, path: str, claim: Fields) -> _Step:
+        """What is to be done next for a claim, up to its volume; SourceError if nothing can be."""
         namespace, name = str(claim["metadata"]["namespace"]), str(claim["metadata"]["name"])
         shown = f"claim {namespace}/{name}"
         if claim["spec"].get("volumeMode") == _BLOCK:
@@ -129,28 +136,30 @@ class Claims:
 
     # -- the three ways -----------------------------------------------------------------------------------------
 
-    def _node_plan(self, path: str, real_path: bytes, users: Sequence[Fields]) -> Callable[[], Volume]:
+    def _node_plan(self, path: str, real_path: bytes, users: Sequence[Fields]) -> _Step:
         self._telling.note(f"{path}: real files in {os.fsdecode(real_path)}")
         before = self._before(users)
         return lambda: NodeVolume(path, self._chooser, self._telling, real_path, before)
 
-    def _snapshot_plan(
-        self, path: str, claim: Fields, snapshot_class: str | None, users: Sequence[Fields]
-    ) -> Callable[[], Volume]:
+    def _snapshot_plan(self, path: str, claim: Fields, snapshot_class: str | None, users: Sequence[Fields]) -> _Step:
         namespace, name = str(claim["metadata"]["namespace"]), str(claim["metadata"]["name"])
         self._telling.note(f"{path}: a CSI snapshot")
-        self._before(users)()
-        snapshot = self._temporaries.snapshot(namespace, name, snapshot_class)
-        self._after(users)()
+        before, after = self._before(users), self._after(users)
 
-        def make() -> Volume:
+        def cut() -> _Step:
+            before()
+            snapshot = self._temporaries.snapshot(namespace, name, snapshot_class)
+            after()
+            return partial(make, snapshot)
+
+        def make(snapshot: str) -> Volume:
             copy = self._temporaries.claim_of_snapshot(namespace, snapshot, claim)
             container = self._temporaries.helper(namespace, copy, is_read_only=True)
             return ContainerVolume(path, self._chooser, self._telling, container, VOLUME_FOLDER)
 
-        return make
+        return cut
 
-    def _exec_plan(self, path: str, namespace: str, name: str, users: Sequence[Fields]) -> Callable[[], Volume]:
+    def _exec_plan(self, path: str, namespace: str, name: str, users: Sequence[Fields]) -> _Step:
         for pod in users:
             mount = mount_of_claim(pod, name, self._settings.container)
             if mount is not None:
