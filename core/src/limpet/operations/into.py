@@ -101,6 +101,8 @@ class _Reader:
         self._repository = repository
         self._stack = stack
         self._pipeline: Pipeline | None = None
+        self._is_taken = False
+        """The pipeline gives one content at a time; whoever asks for another meanwhile reads it blob by blob."""
 
     def start_workers(self) -> None:
         """From now on they do the work where it is much."""
@@ -115,13 +117,17 @@ class _Reader:
             group = list(blobs)
             if is_zero:
                 yield Piece(sum(data_length(place) for _, place in group), None)
-            elif self._pipeline is None or len(group) <= FEW_BLOBS:
+            elif self._pipeline is None or self._is_taken or len(group) <= FEW_BLOBS:
                 for blob_id, _ in group:
                     data = self._repository.load_blob(BlobKind.DATA, blob_id)
                     yield Piece(len(data), data)
             else:
-                for piece in self._pipeline.pieces(contents(group)):
-                    yield Piece(len(piece), memoryview(piece))
+                self._is_taken = True
+                try:
+                    for piece in self._pipeline.pieces(contents(group)):
+                        yield Piece(len(piece), memoryview(piece))
+                finally:
+                    self._is_taken = False
 
 
 def _status(fields: Fields) -> StoredStatus:
