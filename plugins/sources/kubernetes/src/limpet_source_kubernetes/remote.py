@@ -2,7 +2,7 @@
 
 Every message begins with the number of its channel. Only the status channel tells how the command ended: without its
 message the connection was cut, and nothing that was read can be trusted. Each end sees this in the thread that reads,
-so a reader that is slow slows the command, and nothing is buffered. docs/adr/ says why no library does this for us.
+so a reader that is slow slows the command, and nothing is buffered. An ADR says why no library does this for us.
 """
 
 from __future__ import annotations
