@@ -240,7 +240,11 @@ def test_leftovers_of_a_killed_run(backups: Backups, plain: Volume) -> None:
 
 def test_no_room_for_a_snapshot(backups: Backups, plain: Volume) -> None:
     """LVM's own reason, and the hook's option, are what helps."""
-    failed = backups.backup("-o", "lvm.size=50G", plain.folder / "data", exit_code=1)
+    run("lvcreate", "-q", "-y", "-Wn", "-n", "filler", "-l", "100%FREE", GROUP)
+    try:
+        failed = backups.backup(*HOOK, plain.folder / "data", exit_code=1)
+    finally:
+        run("lvremove", "-q", "-y", f"{GROUP}/filler")
     assert "hook lvm failed at source prepare: lvcreate failed: Volume group" in failed["stderr"]
     assert "has insufficient free space" in failed["stderr"]
     assert backups.snapshots() == []
@@ -248,11 +252,12 @@ def test_no_room_for_a_snapshot(backups: Backups, plain: Volume) -> None:
 
 def test_programs_that_hang_or_fail(backups: Backups, plain: Volume, programs: Path) -> None:
     """The run ends with an error, and what was made is removed."""
-    stand_in(programs, "mount", "sleep 3; echo 'mount: no such luck' >&2; exit 32")
+    stand_in(programs, "mount", "echo 'mount: no such luck' >&2; exit 32")
     failed = backups.backup(*HOOK, plain.folder / "data", exit_code=1)
     assert "hook lvm failed at source prepare: mount failed: mount: no such luck (exit status 32)" in failed["stderr"]
-    failed = backups.backup(*HOOK, "-o", "lvm.timeout=1s", plain.folder / "data", exit_code=1)
-    assert "mount took longer than 1 s" in failed["stderr"]
+    stand_in(programs, "mount", "exec sleep 1000")
+    failed = backups.backup(*HOOK, "-o", "lvm.timeout=20s", plain.folder / "data", exit_code=1)
+    assert "mount took longer than 20 s" in failed["stderr"]
     assert backups.snapshots() == []
 
 
