@@ -35,7 +35,7 @@ class Twice(Destination):
             first.update(one)
             second.update(other)
         self.digests += [first.digest(), second.digest()]
-        look.close()
+        assert next(look).size_bytes
 
     def close(self) -> None:
         return
