@@ -140,7 +140,7 @@ schedule.at = "at noon"
         ('extend-sources = ["wrok"]', "wrok does not exist"),
         ('extend-sources = ["postgers://app@localhost/shop"]', "is no installed source; "),
         ('extend-excludes = ["[a"]', "line 14: profiles.home.extend-excludes: "),
-        ('hooks.run = ["shell"]\noptions.shell.timeout = 0', "run: option shell.timeout must be longer than nothing"),
+        ('hooks.run = ["shell"]\noptions.shell.timeout = 0', "profiles.home.hooks.run: option shell.timeout must"),
         ('schedule.at = "61 * * * *"', "'61 * * * *' is no time of cron's: Bad minute"),
         ('[profiles.x]\nsources = ["/"]', "profiles.x: has no `repositories`"),
     ],

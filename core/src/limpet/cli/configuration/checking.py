@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir, suppress
 
 from limpet import registry
-from limpet.cli.configuration.document import ConfigurationError, Place
+from limpet.cli.configuration.document import ConfigurationError, Place, Table
 from limpet.cli.configuration.flags import Flag, flags_of, global_flags
 from limpet.cli.configuration.loading import Configuration
 from limpet.cli.configuration.plan import plan
+from limpet.cli.configuration.plugin_options import plugin_aliases
 from limpet.cli.configuration.profiles import Password, Profile
 from limpet.cli.configuration.reading import unknown
 from limpet.cli.configuration.references import (
@@ -21,7 +22,7 @@ from limpet.cli.configuration.references import (
     require_file,
     require_variable,
 )
-from limpet.cli.configuration.resolving import Resolver
+from limpet.cli.configuration.resolving import Resolver, key_of
 from limpet.cli.scheduling.times import check_schedule
 from limpet.errors import LimpetError
 from limpet.patterns import Patterns
@@ -169,16 +170,24 @@ class _Checker:
                 self._tell(item.place.mistake(str(error)))
 
     def _check_hooks(self) -> None:
-        """Build them, which does nothing yet, where that needs no secret that a command would have to give."""
-        profile = self._profile
-        table = profile.table.entries.get("hooks")
-        for where, hooks in profile.hooks.items():
-            own = [option for option in profile.options if option.plugin in hooks]
-            if not hooks or any(isinstance(option.value, Reference) for option in own):
-                continue
-            try:
-                with chdir(profile.folder):  # files that their options name are meant to be found from there
-                    registry.hooks({option.name: option.read(profile.folder) for option in own}, hooks)
-            except LimpetError as error:
-                place = table.place if table is not None else profile.place
-                self._tell(place.mistake(f"{where}: {error}"))
+        """Build each, which does nothing yet, where that needs no secret that a command would have to give."""
+        table = self._profile.table.entries.get("hooks")
+        if not isinstance(table, Table):
+            return
+        for where, hooks in self._profile.hooks.items():
+            for hook in hooks:
+                self._check_hook(hook, table.entries[key_of(where)].place)
+
+    def _check_hook(self, hook: str, place: Place) -> None:
+        own = [option for option in self._profile.options if option.plugin in plugin_aliases(PluginKind.HOOK, hook)]
+        references = [option.value for option in own if isinstance(option.value, Reference)]
+        if any(reference.kind is ReferenceKind.COMMAND for reference in references):
+            return
+        folder = self._profile.folder
+        try:
+            with chdir(folder):  # files that their options name are meant to be found from there
+                registry.hooks({option.name: option.read(folder) for option in own}, [hook])
+        except ConfigurationError:  # a secret that is not there: told already
+            return
+        except LimpetError as error:
+            self._tell(place.mistake(str(error)))

@@ -105,7 +105,7 @@ def _syntax_error(error: tomllib.TOMLDecodeError, text: str, file: Path) -> Conf
     """tomllib's own words, which end with `(at line 3, column 5)` or `(at end of document)`."""
     reason, _, where = str(error).rpartition(" (at ")
     number = where.removeprefix("line ").partition(",")[0]
-    line = int(number) if number.isdigit() else text.count("\n") + 1
+    line = int(number) if number.isdigit() else max(1, len(text.splitlines()))
     return Place(file, line, "").mistake(f"this is no TOML: {reason or error}")
 
 

@@ -216,3 +216,8 @@ class Resolver:
                         f"{', '.join(HOOK_KEYS[:-1])} or {HOOK_KEYS[-1]}"
                     )
                 )
+
+
+def key_of(command: str) -> str:
+    """The key that stands for a command, or for `run` and `every`, in the table `hooks`."""
+    return next((key for key, name in TABLES.items() if name == command), command)
