@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from stat import S_ISDIR
+from stat import S_IFREG, S_ISDIR
 
 import pytest
+from limpet.contracts.destination import DestinationRequest, Piece, StoredFile, StoredStatus
 from limpet.contracts.options import OptionValue
 from limpet.contracts.source import SourceRequest
 from limpet.errors import SourceError, UsageError
 from limpet.progress import SilentReporter
-from limpet_source_kubernetes import KubernetesSource
+from limpet_source_kubernetes import KubernetesDestination, KubernetesSource
 
 from tests.services.kubernetes_server import KubernetesServer
 
@@ -73,6 +74,25 @@ def delivered(cluster: KubernetesServer, place: str, **options: OptionValue) -> 
         source.finish()
         found.error_count = source.error_count
     return found
+
+
+def received(cluster: KubernetesServer, place: str, files: Mapping[str, bytes], **options: OptionValue) -> list[str]:
+    """What was said while a destination such as `prod/copy` took these files, by their paths in a snapshot."""
+    said: list[str] = []
+    given = {"kubeconfig": str(cluster.kubeconfig), **options}
+    destination = KubernetesDestination.open(DestinationRequest(f"//{place}", given, _Listener(said)))
+    try:
+        for path in destination.wanted(list(files)):
+            destination.receive(_stored(path, files[path]))
+        destination.finish()
+    finally:
+        destination.close()
+    return said
+
+
+def _stored(path: str, content: bytes) -> StoredFile:
+    status = StoredStatus(S_IFREG | 0o644, os.geteuid(), os.getegid(), 0)
+    return StoredFile(path, len(content), lambda: iter([Piece(len(content), content)]), status)
 
 
 def refused(cluster: KubernetesServer, place: str, **options: OptionValue) -> str:

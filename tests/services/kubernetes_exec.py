@@ -25,6 +25,7 @@ _KEY_SUFFIX = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _BINARY, _CLOSE, _PING, _PONG = 2, 8, 9, 10
 STDIN, STDOUT, STDERR, STATUS = 0, 1, 2, 3
 FRAME_BYTES = 1 << 15
+DRAIN_LIMIT_S = 10.0
 
 
 @dataclass(slots=True)
@@ -83,7 +84,8 @@ class ExecSession:
         assert process.stderr is not None
         complaints = threading.Thread(target=self._pump, args=(process.stderr, STDERR))
         complaints.start()
-        threading.Thread(target=self._listen, args=(process,), daemon=True).start()
+        listener = threading.Thread(target=self._listen, args=(process,), daemon=True)
+        listener.start()
         try:
             went_well = self._pump_output(process, process.stdout)
         except OSError:  # The client has gone: a container's command ends when it writes next, or lives on.
@@ -100,6 +102,7 @@ class ExecSession:
                     pipe.close()
         if went_well:
             self._tell_end(128 - code if code < 0 else code)
+            listener.join(DRAIN_LIMIT_S)
 
     def _pump_output(self, process: subprocess.Popen[bytes], output: IO[bytes]) -> bool:
         """Pass on standard output; False if the connection is to end here."""
@@ -143,7 +146,7 @@ class ExecSession:
                 elif opcode == _CLOSE:
                     break
                 elif opcode == _BINARY and data and data[0] == STDIN and stdin is not None:
-                    with suppress(BrokenPipeError):
+                    with suppress(BrokenPipeError, ValueError):  # The command has ended: the rest is drained.
                         stdin.write(data[1:])
                         stdin.flush()
         if process.poll() is None:
@@ -189,7 +192,8 @@ class ExecSession:
             if self._fault is None or not self._fault.is_silent_about_end:
                 self._send(_BINARY, bytes([STATUS]) + json.dumps({"metadata": {}, **status}).encode())
             self._send(_CLOSE, struct.pack("!H", 1000))
-            self._drop()
+            # Not both ways: what the client still sends would make its system forget what it has not read yet.
+            self._connection.shutdown(socket.SHUT_WR)
 
     def _drop(self) -> None:
         with suppress(OSError):

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from stat import S_IFREG
 
 import pytest
+from limpet.contracts.destination import Piece, StoredFile, StoredStatus
+from limpet.errors import DestinationError, IntegrityError, UsageError
 
+from tests.services import kubernetes_delivery
+from tests.services.kubernetes_delivery import received
 from tests.services.kubernetes_exec import Fault
 from tests.services.kubernetes_server import KubernetesServer
 from tests.sources.runs import Runs, wait_until
@@ -16,6 +22,7 @@ from tests.trees import facts
 VOLUME = "latest:/kubernetes/prod/volumes/data"
 SIZE = ("-o", "kubernetes.size=2G")
 COPY = ("--into", "kubernetes://prod/copy")
+FILES = {"/kubernetes/prod/volumes/data/a": b"content", "/kubernetes/prod/volumes/data/b": b""}
 
 
 @pytest.fixture
@@ -59,41 +66,60 @@ def test_a_claim_that_is_there_must_be_empty(runs: Runs, saved: Path, cluster: K
     assert facts(saved) == facts(empty)
 
 
-def test_a_claim_is_only_made_when_its_size_is_known(runs: Runs, saved: Path, cluster: KubernetesServer) -> None:
+def test_a_claim_is_only_made_when_its_size_is_known(cluster: KubernetesServer) -> None:
     """A size that was guessed may be refused, or cost a fortune."""
-    said = runs.run("restore", VOLUME, *COPY, exit_code=1)
-    assert "there is no such claim: -o kubernetes.size=SIZE has one made" in said
+    with pytest.raises(DestinationError, match=r"there is no such claim: -o kubernetes\.size=SIZE has one made"):
+        received(cluster, "prod/copy", FILES)
     assert cluster.names("persistentvolumeclaims") == ["data"]
 
 
-def test_what_is_no_volume_is_refused(runs: Runs, saved: Path, cluster: KubernetesServer) -> None:
+def test_what_is_no_volume_is_refused(cluster: KubernetesServer) -> None:
     """Two volumes into one claim would be a heap."""
-    (cluster.add_claim("second") / "a").write_text("x")
-    runs.backup("-o", "kubernetes.method=exec", "kubernetes://prod/data", "kubernetes://prod/second")
-    said = runs.run("restore", "latest", *SIZE, *COPY, exit_code=1)
-    assert "/kubernetes/prod/volumes/data, /kubernetes/prod/volumes/second; name one as SNAPSHOT:" in said
-    assert "takes one claim" in runs.run("restore", VOLUME, "--into", "kubernetes://prod", exit_code=1)
+    more = {**FILES, "/kubernetes/prod/volumes/second/a": b"", "/home/file": b""}
+    with pytest.raises(UsageError, match="volumes/data, /kubernetes/prod/volumes/second; name one as SNAPSHOT:"):
+        received(cluster, "prod/copy", more, size=1 << 30)
+    with pytest.raises(UsageError, match="takes one claim"):
+        received(cluster, "prod", FILES)
 
 
-def test_a_connection_that_is_cut_is_told(runs: Runs, saved: Path, cluster: KubernetesServer) -> None:
-    """Nobody knows what of it was written: that must not end with 0, nor may the helper stay."""
+def test_a_connection_that_is_cut_is_told(cluster: KubernetesServer) -> None:
+    """Nobody knows what of it was written: that must not look well, nor may the helper stay."""
     cluster.fault = Fault("tar -x", is_silent_about_end=True)
-    said = runs.run("restore", VOLUME, *SIZE, *COPY, exit_code=1)
-    assert "the connection was cut" in said
+    with pytest.raises(DestinationError, match="the connection was cut"):
+        received(cluster, "prod/copy", FILES, size=1 << 30)
     assert cluster.names("pods") == ["shop-0"]
 
 
-def test_a_tar_that_fails_is_told(runs: Runs, saved: Path, cluster: KubernetesServer, tmp_path: Path) -> None:
-    """A claim that is too small is found out in the middle of the restore."""
+def test_a_tar_that_fails_is_told(cluster: KubernetesServer, tmp_path: Path) -> None:
+    """A claim that is too small is found out in the middle of the restore, amid a file of any size."""
     (tmp_path / "tools").mkdir()
     for name in ("sh", "ls", "grep", "head"):
         (tmp_path / "tools" / name).symlink_to(str(shutil.which(name)))
     (tmp_path / "tools/tar").write_text("#!/bin/sh\necho 'tar: No space left on device' >&2\nexit 2\n")
     (tmp_path / "tools/tar").chmod(0o755)
     cluster.tools = str(tmp_path / "tools")
-    said = runs.run("restore", VOLUME, *SIZE, *COPY, exit_code=1)
-    assert "tar failed in pod prod/limpet-" in said
-    assert "No space left on device" in said
-    assert "Traceback" not in said
+    with pytest.raises(DestinationError, match=r"tar failed in pod prod/limpet-.*: exit status 2: .*No space left"):
+        received(cluster, "prod/copy", FILES, size=1 << 30)
+    with pytest.raises(DestinationError, match="exit status 2"):
+        received(cluster, "prod/copy", {"/kubernetes/prod/volumes/data/large": bytes(30_000_000)})
+    assert cluster.names("pods") == ["shop-0"]
+    wait_until(lambda: cluster.running == 0)
+
+
+def test_a_damaged_snapshot_is_not_unpacked_as_whole(
+    cluster: KubernetesServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What cannot be read of the repository must end the restore, though tar waits for the rest."""
+
+    def broken(path: str, content: bytes) -> StoredFile:
+        def pieces() -> Iterator[Piece]:
+            yield Piece(10, content[:10])
+            raise IntegrityError("a blob is damaged")
+
+        return StoredFile(path, len(content), pieces, StoredStatus(S_IFREG | 0o644, 0, 0, 0))
+
+    monkeypatch.setattr(kubernetes_delivery, "_stored", broken)
+    with pytest.raises(IntegrityError):
+        received(cluster, "prod/copy", {"/kubernetes/prod/volumes/data/large": bytes(30_000_000)}, size=1 << 30)
     assert cluster.names("pods") == ["shop-0"]
     wait_until(lambda: cluster.running == 0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import ssl
-import urllib.request
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -72,10 +71,10 @@ class Cluster:
         """The proxy on the way, by the kubeconfig or else by the environment."""
         if self.access.proxy:
             return self.access.proxy
+        from urllib.request import getproxies, proxy_bypass  # noqa: PLC0415  # it brings all of HTTP
+
         parts = urlsplit(self.access.server)
-        if urllib.request.proxy_bypass(parts.hostname or ""):
-            return None
-        return urllib.request.getproxies().get(parts.scheme)
+        return None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
 
     def headers(self) -> dict[str, str]:
         """Who we are."""

@@ -6,7 +6,7 @@ import os
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from itertools import chain
 from stat import S_IFDIR, S_ISDIR, S_ISREG
@@ -130,10 +130,9 @@ class KubernetesDestination(Destination):
                 container.run(write_argv(VOLUME_FOLDER, size_bytes), self._telling.warning, has_input=True)
             ) as command:
                 ending = _Ending(command)
-                for data in blocks:
-                    if ending.is_known:
-                        break  # it says why below
-                    command.feed(data)
+                with suppress(_NotTakenError):  # How it ended says why.
+                    for data in blocks:
+                        ending.feed(data)
                 code = ending.wait()
         except SourceError as error:
             raise DestinationError(f"{self._address}: {error}") from error
@@ -182,6 +181,10 @@ class KubernetesDestination(Destination):
         self._cluster.create(object_path("v1", namespace, "persistentvolumeclaims"), body)
 
 
+class _NotTakenError(Exception):
+    """A command that is fed has ended, or its connection."""
+
+
 class _Ending:
     """How a command ends, listened to while it is fed: it may complain, or end, before it was fed all."""
 
@@ -192,10 +195,14 @@ class _Ending:
         self._listener = threading.Thread(target=self._listen, name="limpet-ending", daemon=True)
         self._listener.start()
 
-    @property
-    def is_known(self) -> bool:
-        """Whether it has ended, in whatever way."""
-        return not self._listener.is_alive()
+    def feed(self, data: bytes | memoryview) -> None:
+        """Pass on to the command what it is fed; _NotTakenError where it takes no more."""
+        if not self._listener.is_alive():
+            raise _NotTakenError
+        try:
+            self._command.feed(data)
+        except SourceError as error:
+            raise _NotTakenError from error
 
     def wait(self) -> int:
         """The exit code; SourceError if there is none."""
