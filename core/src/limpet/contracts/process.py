@@ -60,7 +60,7 @@ class ChildProcess:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether it has not ended yet; where it has, `end` comes too late for what it started."""
         return self._process.poll() is None
 
     def wait(self) -> str | None:
@@ -76,13 +76,14 @@ class ChildProcess:
         return f"signal: {_signal_words(-code)}"
 
     def end(self) -> None:
-        """Make the command and its children end if it still runs: asked first, killed a second later. Idempotent."""
-        if self._process.poll() is None:
+        """Make the command and its children end: asked first, killed a second later. Idempotent.
+
+        Not after `wait`: what a command that was waited for left behind is its own affair.
+        """
+        if self._process.returncode is None:  # Until it is asked how it ended its number, the group's too, stays taken.
             self._signal(forced=False)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(GRACE_S)
-            except subprocess.TimeoutExpired:
-                self._process.poll()
             self._signal(forced=True)
             self._process.wait()
 

@@ -25,6 +25,8 @@ class StoppableReader(io.RawIOBase):
         self._name = name
         self._owns_descriptor = owns_descriptor
         self._stopped = threading.Event()
+        self._closing = threading.Lock()
+        """A descriptor closed before it is written to may be another file's by then: one of the repository's."""
         self._wake_read, self._wake_write = os.pipe() if _CAN_WAIT else (-1, -1)
 
     def readable(self) -> bool:
@@ -47,21 +49,23 @@ class StoppableReader(io.RawIOBase):
 
     def stop(self) -> None:
         """End a read that waits in another thread; later reads fail too. Idempotent."""
-        if not self._stopped.is_set() and not self.closed:
-            self._stopped.set()
-            if _CAN_WAIT:
-                os.write(self._wake_write, b"!")
+        with self._closing:
+            if not self._stopped.is_set() and not self.closed:
+                self._stopped.set()
+                if _CAN_WAIT:
+                    os.write(self._wake_write, b"!")
 
     def close(self) -> None:
         """Close the pipes, and the descriptor if it is ours."""
-        if self.closed:
-            return
-        super().close()
-        owned = [self._wake_read, self._wake_write] if _CAN_WAIT else []
-        if self._owns_descriptor:
-            owned.append(self._descriptor)
-        for descriptor in owned:
-            os.close(descriptor)
+        with self._closing:
+            if self.closed:
+                return
+            super().close()
+            owned = [self._wake_read, self._wake_write] if _CAN_WAIT else []
+            if self._owns_descriptor:
+                owned.append(self._descriptor)
+            for descriptor in owned:
+                os.close(descriptor)
 
     def buffered(self) -> BinaryIO:
         """This reader behind a buffer, so that a read of N bytes returns N bytes unless the end is near."""
