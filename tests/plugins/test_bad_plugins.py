@@ -45,6 +45,10 @@ SOURCE = """
         if kind == "hang" and moment == "targets":
             time.sleep(2)
 
+    class Extents(list):
+        def __iter__(self):
+            raise ValueError("no idea")
+
     class BadDestination(Destination):
         "Its place says how it misbehaves."
         def __init__(self, kind):
@@ -98,8 +102,9 @@ SOURCE = """
         def folders(self, target):
             misbehave(self.kind, "folders")
             names = {"order": [b"b", b"a"], "twice": [b"a", b"a"], "text": ["a"], "way out": [b".."]}
+            extents = {"extents": Extents(), "extent": [5]}.get(self.kind)
             entries = [
-                Entry(name, MadeStat(stat.S_IFREG | 0o600, 0), stream=lambda: Content(self.kind), made=True)
+                Entry(name, MadeStat(stat.S_IFREG, 0), stream=lambda: Content(self.kind), extents=extents, made=True)
                 for name in names.get(self.kind, [b"a"])
             ]
             yield "nonsense" if self.kind == "folder" else Folder(b"/bad", entries)
@@ -224,6 +229,8 @@ def snapshots(site: Site) -> int:
         ("twice", "names unsorted, twice or not possible"),
         ("text", "names unsorted, twice or not possible"),
         ("way out", "names unsorted, twice or not possible"),
+        ("extents", "the source plugin 'bad' failed at reading /bad/a: ValueError: no idea"),
+        ("extent", "the source plugin 'bad' gives nonsense as extents: 5"),
         ("count", "the source plugin 'bad' gives nonsense from reading /bad/a"),
     ],
 )

@@ -89,7 +89,8 @@ class WrongPasswordError(RepositoryError):
 class SourceError(LimpetError):
     """A source could not deliver what it promised; what it promised must not become part of a snapshot.
 
-    `targets` are the paths in the snapshot that are lost; none given means all of the source.
+    `targets` are the paths in the snapshot that are lost, each with the target that it is in or those that are in it;
+    none given means all of the source.
     """
 
     def __init__(self, message: str, *, targets: Sequence[str] = ()) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import posixpath
 import random
 import stat
 from collections.abc import Iterator, Sequence
@@ -51,13 +52,13 @@ class Failing(Source):
 
     contract_version: ClassVar[int] = 1
 
-    def __init__(self, name: str, moment: str = "", *, names_target: bool = False) -> None:
+    def __init__(self, name: str, moment: str = "", *, names: Sequence[str] = ()) -> None:
         self.name = name
         self.moment = moment
         self.place = f"/made/{name}/".encode()
         self.told: list[str] = []
         self.parent: ParentInfo | None = None
-        self._names_target = names_target
+        self._names = names
 
     @classmethod
     def open(cls, request: SourceRequest) -> Self:
@@ -102,7 +103,7 @@ class Failing(Source):
 
     def _fail_at(self, moment: str) -> None:
         if self.moment == moment:
-            targets = [f"/made/{self.name}/folder"] if self._names_target else []
+            targets = [posixpath.normpath(f"/made/{self.name}/{name}") for name in self._names]
             raise SourceError(f"lost at {moment}", targets=targets)
 
 
@@ -138,10 +139,20 @@ def test_a_source_that_fails_can_be_left_out(scene: BackupScene, moment: str) ->
 
 
 @pytest.mark.parametrize("moment", ["begin", "finish"])
-def test_only_the_targets_that_the_error_names_are_left_out(scene: BackupScene, moment: str) -> None:
+@pytest.mark.parametrize("named", [["folder"], ["folder/file", "folder/inner"]])
+def test_only_the_targets_that_the_error_names_are_left_out(
+    scene: BackupScene, moment: str, named: Sequence[str]
+) -> None:
     """One database of fifty that failed would cost the dumps of all the others."""
-    result = scene.backup(Failing("bad", moment, names_target=True), allow_partial=True)
+    result = scene.backup(Failing("bad", moment, names=named), allow_partial=True)
     assert (result.errors, paths(scene)) == (1, ["/made/bad", "/made/bad/whole"])
+
+
+@pytest.mark.parametrize("named", [["whole", "folder/file"], ["whole", "elsewhere"], ["whole", ""]])
+def test_what_is_lost_in_part_is_lost(scene: BackupScene, named: Sequence[str]) -> None:
+    """Half of a volume would be saved as good, because another target was named beside it."""
+    with pytest.raises(SourceError, match="nothing is left"):
+        scene.backup(Failing("bad", "finish", names=named), allow_partial=True)
 
 
 def test_a_folder_above_targets_is_described_by_the_source_that_knows_it(scene: BackupScene) -> None:

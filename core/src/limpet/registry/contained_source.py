@@ -6,9 +6,9 @@ import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import BinaryIO, Self, TypeVar
+from typing import BinaryIO, Self, TypeVar, overload
 
-from limpet.contracts.source import Entry, Folder, ParentInfo, Source, SourceRequest, StatLike, Target
+from limpet.contracts.source import Entry, Extent, Folder, ParentInfo, Source, SourceRequest, StatLike, Target
 from limpet.errors import LimpetError, SourceError
 from limpet.progress import Reporter
 from limpet.registry.plugin_calls import plugin_calls
@@ -103,7 +103,10 @@ class ContainedSource(Source):
 
     def _fence(self, entry: Entry, path: bytes) -> None:
         if entry.stream is not None and not isinstance(entry.stream, _Opener):
-            entry.stream = _Opener(self._name, entry.stream, f"reading {path.decode(errors='replace')}", self._reporter)
+            opener = _Opener(self._name, entry.stream, f"reading {path.decode(errors='replace')}", self._reporter)
+            entry.stream = opener
+            if entry.extents is not None:
+                entry.extents = _Extents(entry.extents, opener)
 
     def _ask(self, what: str, call: Callable[[], T]) -> T:
         with self._calling(what):
@@ -136,6 +139,35 @@ class _Opener:
         # An OSError is of this one file.
         lets_through = (LimpetError, OSError)
         return plugin_calls.during(self.plugin, self.what, SourceError, self.reporter, lets_through=lets_through)
+
+
+class _Extents(Sequence[Extent]):
+    """What a source knows of a stream, asked for inside the fence, and no earlier than somebody looks."""
+
+    def __init__(self, inner: Sequence[Extent], opener: _Opener) -> None:
+        self._inner = inner
+        self._opener = opener
+        self._found: Sequence[Extent] | None = None
+
+    def __len__(self) -> int:
+        return len(self._all())
+
+    @overload
+    def __getitem__(self, index: int) -> Extent: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Extent]: ...
+    def __getitem__(self, index: int | slice) -> Extent | Sequence[Extent]:
+        return self._all()[index]
+
+    def _all(self) -> Sequence[Extent]:
+        if self._found is None:
+            with self._opener.calling():
+                found = tuple(self._inner)
+            for extent in found:
+                if not isinstance(extent, Extent):
+                    raise SourceError(f"{self._opener.plugin} gives nonsense as extents: {extent!r:.100}")
+            self._found = found
+        return self._found
 
 
 class ContainedStream(io.RawIOBase):

@@ -106,6 +106,7 @@ class KnownStream:
         """SourceError for extents that overlap, or lie outside."""
         self._stream = stream
         self._size = size_bytes
+        extents = tuple(extents)  # Looked at once: what a source says must not change in between.
         self._holes = _joined(extents, size_bytes, holes=True)
         self._same = _joined(extents, size_bytes, holes=False)
         self._starts = [extent.offset_bytes for extent in extents if extent.is_hole or extent.is_unchanged]

@@ -11,7 +11,7 @@ from limpet.errors import LimpetError, SourceError
 from limpet.operations.backup.folders import FolderInWork
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Promise:
     source: Source
     target: Target
@@ -34,6 +34,7 @@ class Targets:
         self._failed = failed
         self._allow_partial = allow_partial
         self._promises: dict[bytes, _Promise] = {}
+        self._lost_at_begin: list[bytes] = []
 
     def ask(self, parent: ParentInfo | None) -> list[tuple[Source, Target]]:
         """The targets of every source; SourceError if there are none."""
@@ -41,14 +42,14 @@ class Targets:
         for source in self._sources:
             try:
                 lost = self._begin(source, parent)
-                asked += [(source, target) for target in source.targets() if target.path not in lost]
+                asked += [(source, target) for target in source.targets() if not _is_meant(target, lost)]
             except SourceError as error:
                 self._lose(error, source, [])
         if not asked:
             raise SourceError("unable to save snapshot: snapshot is empty")
         return asked
 
-    def _begin(self, source: Source, parent: ParentInfo | None) -> frozenset[bytes]:
+    def _begin(self, source: Source, parent: ParentInfo | None) -> Sequence[bytes]:
         """The paths of targets that the source says are lost from the beginning, its others being in order."""
         try:
             source.begin(parent)
@@ -56,8 +57,10 @@ class Targets:
             if not error.targets:
                 raise
             self._lose(error, source, [], error.targets)
-            return frozenset(map(os.fsencode, error.targets))
-        return frozenset()
+            lost = _paths(error)
+            self._lost_at_begin += lost
+            return lost
+        return ()
 
     def place(self, source: Source, target: Target, folder: FolderInWork | None, slot: int) -> None:
         """The target's node goes into this slot of the folder above it; one inside another target is never placed."""
@@ -78,11 +81,20 @@ class Targets:
                 try:
                     source.finish()
                 except SourceError as error:
-                    named = {os.fsencode(path) for path in error.targets}
-                    self._lose(error, source, [one for one in own if one.target.path in named] or own)
+                    self._lose(error, source, self._meant(error, own))
         self._leave_out(promise for promise in self._promises.values() if promise.is_lost)
         if all(promise.is_lost for promise in self._promises.values()):
             raise SourceError("unable to save snapshot: nothing is left of what was to be backed up")
+
+    def _meant(self, error: SourceError, own: Sequence[_Promise]) -> Sequence[_Promise]:
+        """Those of a source's promises that the error names; all where it names none, or what nobody knows."""
+        meant: dict[_Promise, None] = {}
+        for path in _paths(error):
+            named = [one for one in own if _is_meant(one.target, [path])]
+            if not named and path not in self._lost_at_begin:
+                return own
+            meant.update(dict.fromkeys(named))
+        return list(meant) or own
 
     def _lose(
         self, error: SourceError, source: Source, promises: Sequence[_Promise], named: Sequence[str] = ()
@@ -102,3 +114,16 @@ class Targets:
         for promise in lost:
             if promise.folder is not None:
                 promise.folder.slots[promise.slot] = None
+
+
+def _paths(error: SourceError) -> list[bytes]:
+    return [os.fsencode(path) for path in error.targets]
+
+
+def _is_meant(target: Target, paths: Sequence[bytes]) -> bool:
+    """Whether one of the paths is the target's, or inside or above it."""
+    return any(_is_at_or_in(path, target.path) or _is_at_or_in(target.path, path) for path in paths)
+
+
+def _is_at_or_in(path: bytes, folder: bytes) -> bool:
+    return path == folder or path.startswith(folder.rstrip(b"/") + b"/")
