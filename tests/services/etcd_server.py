@@ -23,7 +23,8 @@ class EtcdServer(ServerProcess):
         folder.mkdir(exist_ok=True)
         self.folder = folder
         self.port = free_port()
-        self.variables = {"ETCDCTL_API": "3"}
+        # A busy machine may take longer than the 5 seconds after which etcdctl gives up.
+        self.variables = {"ETCDCTL_API": "3", "ETCDCTL_COMMAND_TIMEOUT": "60s", "ETCDCTL_DIAL_TIMEOUT": "60s"}
         own, others = f"{'https' if tls else 'http'}://127.0.0.1:{self.port}", f"http://127.0.0.1:{free_port()}"
         self.variables["ETCDCTL_ENDPOINTS"] = own
         command: list[str | Path] = [program("etcd"), "--data-dir", data or folder / "data", "--unsafe-no-fsync"]

@@ -18,7 +18,8 @@ from limpet.repository.repository import Repository
 from limpet.testing.backups import cheap_kdf
 
 PASSWORD = "a repository of tests"
-TIMEOUT_S = 120
+TIMEOUT_S = 600
+"""Only so that a test that hangs ends: machines may be busy."""
 _PROGRAM = "import sys; from limpet.cli.main import main; sys.exit(main())"
 
 
@@ -135,7 +136,7 @@ def command_lines() -> Iterator[set[bytes]]:
         watcher.join()
 
 
-def wait_until(condition: Callable[[], bool], limit_s: float = 60.0) -> None:
+def wait_until(condition: Callable[[], bool], limit_s: float = TIMEOUT_S) -> None:
     """Return once it holds; AssertionError if it never does."""
     deadline = time.monotonic() + limit_s
     while not condition():

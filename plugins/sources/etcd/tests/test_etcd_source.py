@@ -25,11 +25,12 @@ from tests.services.etcd_server import ROOT_PASSWORD, EtcdServer
 from tests.services.loopback import PIECE_BYTES, LoopbackServer
 from tests.services.process import free_port
 from tests.sources.runs import PASSWORD as REPOSITORY_PASSWORD
-from tests.sources.runs import Runs, command_lines, wait_until
+from tests.sources.runs import TIMEOUT_S, Runs, command_lines, wait_until
 
 BIG_VALUES = 12
+PATIENT = {"ETCDCTL_COMMAND_TIMEOUT": "60s", "ETCDCTL_DIAL_TIMEOUT": "60s"}
 SOON = {"ETCDCTL_COMMAND_TIMEOUT": "1s", "ETCDCTL_DIAL_TIMEOUT": "1s"}
-"""How soon etcdctl gives up a server that does not answer, by its own variables."""
+"""How late, on a busy machine, and how soon etcdctl gives up a server that does not answer, by its own variables."""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +51,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EtcdServer]:
 @pytest.fixture
 def runs(tmp_path: Path) -> Runs:
     """The command line and a repository."""
-    return Runs(tmp_path / "runs")
+    return Runs(tmp_path / "runs", PATIENT)
 
 
 def address(server: EtcdServer) -> str:
@@ -229,10 +230,10 @@ def test_server_killed_in_the_middle(tmp_path: Path, runs: Runs) -> None:
             server.put(f"/{number}", value)
         with Holding(server.port, 2_000_000) as proxy:
             process = runs.start("backup", f"etcd://127.0.0.1:{proxy.port}")
-            assert proxy.is_holding.wait(60)
+            assert proxy.is_holding.wait(TIMEOUT_S)
             server.kill()
             proxy.close()
-            _, errors = process.communicate(timeout=120)
+            _, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 1
     assert "snapshot save failed: exit status" in errors
     assert runs.snapshot_count() == 0
@@ -251,9 +252,9 @@ def test_killed_tool_is_no_snapshot(server: EtcdServer, runs: Runs) -> None:
     """The system kills what takes too much memory."""
     with Holding(server.port, 2_000_000) as proxy:
         process = runs.start("backup", f"etcd://127.0.0.1:{proxy.port}")
-        assert proxy.is_holding.wait(60)
+        assert proxy.is_holding.wait(TIMEOUT_S)
         os.kill(_running(f"127.0.0.1:{proxy.port}")[0], signal.SIGKILL)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 1
     assert "snapshot save failed: signal 9" in errors
     assert runs.snapshot_count() == 0
@@ -291,7 +292,7 @@ def test_damaged_snapshot_is_not_stored(server: EtcdServer, tmp_path: Path) -> N
         'if [ "$2" = save ]; then printf x | dd of="$3" bs=1 seek=300000 conv=notrunc status=none; fi\n'
     )
     (folder / "etcdctl").chmod(0o755)
-    runs = Runs(tmp_path / "runs", {"PATH": f"{folder}:{os.environ['PATH']}"})
+    runs = Runs(tmp_path / "runs", {**PATIENT, "PATH": f"{folder}:{os.environ['PATH']}"})
     assert "the snapshot is damaged: its checksum is another one" in runs.refused(address(server))
 
 

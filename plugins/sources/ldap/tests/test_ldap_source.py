@@ -21,7 +21,7 @@ from limpet_source_ldap.databases import entries
 
 from tests.services.slapd_server import OTHER_SUFFIX, PASSWORD, SUFFIX, SlapdConfiguration, SlapdServer
 from tests.sources.runs import PASSWORD as REPOSITORY_PASSWORD
-from tests.sources.runs import Runs, wait_until
+from tests.sources.runs import TIMEOUT_S, Runs, wait_until
 
 DATA, OTHER, CONFIG = (f"/ldap/localhost/{name}.ldif" for name in (SUFFIX, OTHER_SUFFIX.replace("/", "_"), "config"))
 PICTURE = bytes(range(256)) * 2000
@@ -269,7 +269,7 @@ def test_killed_slapcat_is_no_snapshot(server: SlapdServer, tmp_path: Path) -> N
     process = runs.start("backup", f"ldap:///{SUFFIX}?config={server.configuration.config}")
     wait_until((tmp_path / "pid").exists)
     os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 1
     assert "signal: killed" in errors
     assert runs.snapshot_count() == 0

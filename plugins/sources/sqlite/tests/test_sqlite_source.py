@@ -21,7 +21,7 @@ from limpet.testing.restic import Restic
 from limpet.testing.source import SourceConformance
 from limpet_source_sqlite import SqliteSource
 
-from tests.sources.runs import PASSWORD, Runs, wait_until
+from tests.sources.runs import PASSWORD, TIMEOUT_S, Runs, wait_until
 
 JOURNALS = ["wal", "delete"]
 METHODS = ["backup", "vacuum"]
@@ -30,7 +30,7 @@ ACCOUNTS, MONEY = 1000, 1_000_000
 # Moves money between accounts; the sum over both tables is the same after each transaction, and only then.
 WRITER = """
 import random, sqlite3, sys, time
-database = sqlite3.connect(sys.argv[1], timeout=60, isolation_level=None)
+database = sqlite3.connect(sys.argv[1], timeout=600, isolation_level=None)
 chance = random.Random(1)
 for number in range(10**9):
     amount, taker, giver = chance.randrange(50), chance.randrange(1000), chance.randrange(1000)
@@ -108,7 +108,7 @@ def writer(path: Path) -> Iterator[Callable[[], int]]:
 
 def value(path: Path, query: str) -> str:
     """The one value that a query gives, as text."""
-    with closing(sqlite3.connect(path, timeout=60)) as connection:
+    with closing(sqlite3.connect(path, timeout=600)) as connection:
         return str(connection.execute(query).fetchone()[0])
 
 
@@ -418,7 +418,7 @@ def test_killed_copier_is_no_snapshot(runs: Runs, tmp_path: Path) -> None:
         process = runs.start("backup", f"sqlite:{database}")
         wait_until(lambda: copier_is_running(database) and any(runs.temporary.iterdir()))
         os.kill(copiers(database)[0], signal.SIGKILL)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 1
     assert "signal: killed" in errors
     assert runs.snapshot_count() == 0
