@@ -22,6 +22,7 @@ class Cost:
 
 def timed(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
     """Wall and processor seconds of the command, children included. CalledProcessError if it fails."""
+    os.sync()  # what the run before has left to be written is none of this one's work
     started = time.monotonic()
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     assert process.stderr is not None
