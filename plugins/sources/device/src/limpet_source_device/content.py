@@ -163,7 +163,7 @@ class DeviceContent:
                 f"{self._place}: {usage}: it may be written to while it is read, and the copy be torn: a file system "
                 "in it may need a repair, and files in it may be damaged"
             )
-        elif self._settings.freeze and usage.writable:
+        if self._settings.freeze and usage.writable:
             try:
                 self._frozen = self._settings.freezer.freeze(usage.writable)
             except SourceError as error:

@@ -72,12 +72,10 @@ def _usage_of_device(path: str, number: str) -> Usage:
 
 def _usage_of_image(path: str) -> Usage:
     loops = loops_over(path)
-    above = made_of(loops)
-    mounts = [mount for mount in all_mounts() if mount.number in above]
-    held = [f"the device of {name}" for name in _swaps() if _number_at(name) in above]
-    if not loops and _has_writer(path):
-        held.append("open for writing by another program")
-    return Usage(mounts, held)
+    if not loops:
+        return Usage((), ["open for writing by another program"] if _has_writer(path) else ())
+    used = [_usage_of_device(device, number) for number, device in loops.items()]
+    return Usage([mount for usage in used for mount in usage.mounts], [text for usage in used for text in usage.others])
 
 
 def all_mounts() -> list[Mount]:
@@ -111,15 +109,16 @@ def made_of(numbers: Iterable[str]) -> set[str]:
     return found
 
 
-def loops_over(path: str) -> set[str]:
-    """The loop devices of an image file."""
-    found = set()
+def loops_over(path: str) -> dict[str, str]:
+    """The loop devices of an image file, by their numbers."""
+    found = {}
     real = os.path.realpath(path)
     for place in _SYS_BLOCK.glob("loop*/loop/backing_file"):
         with contextlib.suppress(OSError):
             file = place.read_text(errors="surrogateescape").rstrip("\n")
             if file.removesuffix(_DELETED) == real or _same_file(file, real):
-                found.add((place.parent.parent / "dev").read_text().strip())
+                device = place.parent.parent
+                found[(device / "dev").read_text().strip()] = f"/dev/{device.name}"
     return found
 
 
