@@ -222,7 +222,7 @@ def test_consistent_under_a_writer(method: str, journal: str, runs: Runs, tmp_pa
         for _ in range(2):
             before = turns()
             # As a file too: a process that closes a file loses its locks on it, those of SQLite included.
-            runs.run("backup", "-o", f"sqlite.method={method}", bank, f"sqlite:{bank}")
+            runs.run("backup", "-o", f"sqlite.method={method}", "-o", "sqlite.wait=600", bank, f"sqlite:{bank}")
             after = turns()
             copy = restored(runs, bank, tmp_path / "copy.db")
             total = "SELECT (SELECT sum(money) FROM first) + (SELECT sum(money) FROM second)"
