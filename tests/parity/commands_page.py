@@ -66,7 +66,7 @@ NOTES: Mapping[tuple[str, str], Note] = {
     ("mount", ""): Note(Handling.NOT_YET, "will be a plugin: it needs a library for FUSE"),
     ("options", ""): Note(Handling.EXTENDED, "of all installed plugins, hooks and sources included"),
     ("plugin list", ""): Note(Handling.OWN, "all plugins, broken ones too"),
-    ("plugin check", ""): Note(Handling.OWN, "runs the conformance suite of backends at a place of yours"),
+    ("plugin check", ""): Note(Handling.OWN, "runs the conformance suite of its kind with an installed plugin"),
     ("profile check", ""): Note(Handling.OWN, "every mistake with its file, line and key"),
     ("profile list", ""): Note(Handling.OWN, "the profiles of the configuration"),
     ("profile show", ""): Note(Handling.OWN, "what a profile comes to, and its command lines"),

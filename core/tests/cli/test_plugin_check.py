@@ -1,4 +1,4 @@
-"""`limpet plugin check`: the conformance suite at a place that a user names, which loses nothing by it."""
+"""`limpet plugin check`: the suite of its kind with an installed plugin, which tells and loses nothing by it."""
 
 from __future__ import annotations
 
@@ -108,8 +108,15 @@ def test_a_place_with_a_repository_is_refused(tmp_path: Path, capsys: pytest.Cap
     ("arguments", "message"),
     [
         (["local"], "say with --location"),
-        (["shell", "--location", "/nowhere"], "'shell' is a hook: only backends can be checked"),
-        (["nothing", "--location", "/nowhere"], "nothing"),
+        (["shell", "--location", "/nowhere"], "'shell' is a hook: --location is for backends"),
+        (["shell", "--argument", "x"], "'shell' is a hook: --argument is for sources"),
+        (["nothing", "--location", "/nowhere"], "no plugin is called 'nothing'"),
+        (["path"], "'path' is the name of a backend and a source: say which with --kind"),
+        (["path", "--kind", "hook"], "no hook plugin is called 'path'"),
+        (["path", "--kind", "source"], "say with --argument"),
+        (["command", "--argument", ""], "command"),
+        (["command", "--argument", "true", "-o", "command.nothing=1"], "option 'command.nothing' is not known"),
+        (["prometheus"], "prometheus"),
         (["local", "--location", "nothing:/nowhere"], "no backend is called 'nothing'"),
         (["local", "--location", "{place}", "--only", "no_such_test"], "no test was left"),
     ],
@@ -128,3 +135,156 @@ def test_without_pytest(tmp_path: Path, capsys: pytest.CaptureFixture[str], monk
     monkeypatch.setitem(sys.modules, "pytest", None)  # as Python marks what is not there
     assert main(["plugin", "check", "local", "--location", str(tmp_path / "place")]) == 1
     assert "`pip install pytest`" in capsys.readouterr().err
+
+
+def test_a_source(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What reads a user's own data can only be tried with that."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/file").write_text("content")
+    only = "sorted or streams or errors"
+    arguments = ["plugin", "check", "files", "--argument", str(tmp_path / "folder"), "--only", only]
+    assert main(arguments) == 0
+    printed = capsys.readouterr().out
+    assert "test_errors_are_typed PASSED" in printed
+    assert printed.endswith("passed: 3, skipped: 0, failed: 0\n")
+
+
+TWICE = """
+    import stat
+
+    from limpet.contracts.source import Entry, Folder, MadeStat, Source, Target
+
+    class Twice(Source):
+        '''A folder in which a name comes twice, where two arguments are one.'''
+        contract_version = 1
+
+        def __init__(self, request):
+            self.names = request.targets
+
+        @classmethod
+        def open(cls, request):
+            return cls(request)
+
+        @property
+        def snapshot_paths(self):
+            return ["/twice"]
+
+        def targets(self):
+            return [Target(b"/twice", Entry(b"twice", MadeStat(stat.S_IFDIR | 0o755, 0), made=True))]
+
+        def folders(self, target):
+            status = MadeStat(stat.S_IFLNK | 0o777, 0)
+            yield Folder(b"/twice", [Entry(n.encode(), status, link_target=b"x", made=True) for n in self.names])
+
+        def close(self):
+            pass
+    """
+
+
+def test_a_source_that_breaks_the_contract(tmp_path: Path) -> None:
+    """A source whose trees restic would refuse must not pass."""
+    (tmp_path / "site").mkdir()
+    site = Site(tmp_path / "site", tmp_path)
+    site.install("limpet-twice", {"limpet.sources": {"twice": "twice:Twice"}}, {"twice": TWICE})
+    arguments = ["plugin", "check", "twice", "--only", "sorted or scan or errors"]
+    done = site.limpet("--json", *arguments, "--argument", "a", "--argument", "a")
+    assert done.returncode == 1, done.stderr
+    document = json.loads(done.stdout)
+    assert (document["kind"], document["passed"]) == ("source", 1)
+    assert [failed["test"] for failed in document["failed"]] == ["test_names_are_sorted_and_unique_in_each_folder"]
+    assert [skipped["test"] for skipped in document["skipped"]] == ["test_errors_are_typed"]
+    assert "the source 'twice' does not keep the contract" in done.stderr
+    assert site.limpet(*arguments, "--argument", "a", "--argument", "b").returncode == 0
+
+
+TELLING = """
+    from limpet.contracts.hooks import Hook, hookimpl
+    from limpet.contracts.options import Option
+    from limpet.errors import UsageError
+
+    class Telling(Hook):
+        '''Writes to a file, or where the option says so to standard output.'''
+        contract_version = 1
+        options = (Option("path", "the file"), Option("aloud", "say it, too", type="boolean", default=False))
+
+        def __init__(self, options):
+            super().__init__(options)
+            if not options.get("path"):
+                raise UsageError("telling.path says which file")
+
+        @hookimpl
+        def limpet_run_finished(self, run, result):
+            open(self.settings["path"], "a").write("told")
+            if self.settings["aloud"]:
+                print("told")
+    """
+
+
+def test_a_hook(tmp_path: Path) -> None:
+    """A hook is held to its contract with the options that it is to be used with."""
+    (tmp_path / "site").mkdir()
+    site = Site(tmp_path / "site", tmp_path)
+    site.install("limpet-telling", {"limpet.hooks": {"telling": "telling:Telling"}}, {"telling": TELLING})
+    arguments = ["plugin", "check", "telling"]
+    done = site.limpet(*arguments)
+    assert (done.returncode, done.stderr.strip()) == (1, "Fatal: telling.path says which file")
+    arguments += ["-o", "telling.path=told", "-o", "telling.on_error=warn"]
+    done = site.limpet(*arguments)
+    assert done.returncode == 0, done.stdout
+    assert "told" in (site.home / "told").read_text()
+    done = site.limpet("--json", *arguments, "-o", "telling.aloud=true")
+    assert done.returncode == 1
+    assert [failed["test"] for failed in json.loads(done.stdout)["failed"]] == ["test_standard_output_is_left_alone"]
+    assert "the hook 'telling' does not keep the contract" in done.stderr
+
+
+COUNTING = """
+    import click
+    from limpet.contracts.command import Command
+
+    @click.group("counting")
+    def counting():
+        '''Count things.'''
+
+    @counting.command("up")
+    @click.option("--to", help="where to end")
+    def up(to):
+        '''Count upwards.'''
+
+    class Counting(Command):
+        contract_version = 1
+
+        @classmethod
+        def click_command(cls):
+            return counting
+
+    @click.command("other")
+    @click.option("--to")
+    def snapshots(to):
+        '''Hide a command of Limpet's own.'''
+
+    class Hiding(Command):
+        contract_version = 1
+
+        @classmethod
+        def click_command(cls):
+            return snapshots
+    """
+
+
+def test_a_command(tmp_path: Path) -> None:
+    """A command that nobody can call, or that explains another one, must not pass."""
+    (tmp_path / "site").mkdir()
+    site = Site(tmp_path / "site", tmp_path)
+    points = {"counting": "counting:Counting", "snapshots": "counting:Hiding"}
+    site.install("limpet-counting", {"limpet.commands": points}, {"counting": COUNTING})
+    done = site.limpet("plugin", "check", "counting")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.endswith("passed: 6, skipped: 0, failed: 0\n")
+    done = site.limpet("--json", "plugin", "check", "snapshots")
+    assert done.returncode == 1
+    assert {failed["test"] for failed in json.loads(done.stdout)["failed"]} >= {
+        "test_is_found_by_its_name",
+        "test_goes_by_its_name",
+        "test_says_what_it_and_its_flags_do",
+    }

@@ -1,24 +1,39 @@
-"""Runs the conformance suite of backends in a pytest of its own, and reads what came of it."""
+"""Runs the conformance suite of an installed plugin's kind in a pytest of its own, and reads what came of it."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 
-from limpet.contracts.transport import Transport
 from limpet.errors import UsageError
+from limpet.registry.kinds import PluginKind
 
-SUITE = "limpet.testing.located"
-SUITE_CLASS = "TestLocatedBackend"
 VARIABLE = "LIMPET_CHECK"
+_NODE = re.compile(r"^\S+::TestInstalled\w+::")
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The plugin to check, and what the suite of its kind is told: `name`, `options`, and what the kind needs."""
+
+    kind: PluginKind
+    name: str
+    given: Mapping[str, object] = field(repr=False)
+    """May hold secrets."""
+
+    @property
+    def suite(self) -> str:
+        """The module of the suite, and in it one class."""
+        return f"limpet.testing.installed.{self.kind.value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +53,8 @@ class CheckResult:
     failed: list[TestOutcome]
 
 
-def run_conformance(
-    location: str,
-    options: Mapping[str, str],
-    transport: Transport,
-    *,
-    only: str | None = None,
-    tell: Callable[[str], object],
-) -> CheckResult:
-    """The suite's result at the location, which has to be empty; `tell` gets each line that pytest prints.
+def run_conformance(subject: Subject, *, only: str | None = None, tell: Callable[[str], object]) -> CheckResult:
+    """The suite's result; `tell` gets each line that pytest prints.
 
     UsageError where there is no pytest, or no test is left by `only`.
     """
@@ -67,19 +75,18 @@ def run_conformance(
             "--tb=short",
             "--no-header",
         ]
-        command += ["--color=no", *(["-k", only] if only else []), "--pyargs", SUITE]
-        given = {"location": location, "options": dict(options), "transport": asdict(transport)}
+        command += ["--color=no", *(["-k", only] if only else []), "--pyargs", subject.suite]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
         # Nothing in the folder where somebody happens to be is run: no conftest.py, no module that shadows another.
         environment = {**inherited, "PYTHONSAFEPATH": "1", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-        environment[VARIABLE] = json.dumps(given)
+        environment[VARIABLE] = json.dumps(subject.given)
         with subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         ) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 text = line.decode(errors="replace").rstrip("\n")
-                tell(text.partition(f"::{SUITE_CLASS}::")[2] or text)
+                tell(_NODE.sub("", text))
         if not results.exists():
             raise UsageError(f"pytest could not run the suite (exit code {process.returncode}): see what it said above")
         return _read(results)

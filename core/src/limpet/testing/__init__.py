@@ -4,8 +4,9 @@
 """
 
 from limpet.testing.backend import BackendConformance
+from limpet.testing.command import CommandConformance
 from limpet.testing.hook import HookConformance
 from limpet.testing.site import Site
 from limpet.testing.source import SourceConformance
 
-__all__ = ["BackendConformance", "HookConformance", "Site", "SourceConformance"]
+__all__ = ["BackendConformance", "CommandConformance", "HookConformance", "Site", "SourceConformance"]

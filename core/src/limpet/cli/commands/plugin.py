@@ -10,21 +10,19 @@ from typing import Any
 
 import click
 
-from limpet import registry
 from limpet.cli.exits import EXIT_FAILED, CommandExit
 from limpet.cli.group import LimpetGroup
 from limpet.cli.plugin_check import run_conformance
 from limpet.cli.plugin_new import write_plugin
+from limpet.cli.plugin_subject import CheckRequest, subject_of
 from limpet.cli.session import Session, pass_session
 from limpet.cli.table import format_table
 from limpet.contracts.options import Option, OptionValue
-from limpet.errors import UsageError
-from limpet.operations.emptiness import require_empty
 from limpet.registry.kinds import PluginKind, contract_version
 from limpet.registry.listing import PluginInfo, plugins, plugins_called
-from limpet.registry.loading import aliases
 from limpet.registry.option_values import format_default
 
+KIND = click.Choice([kind.value for kind in PluginKind])
 _STATUS_OK = "ok"
 
 
@@ -63,7 +61,7 @@ def info_command(session: Session, name: str) -> None:
 
 @command.command("new")
 @click.option("--target", type=click.Path(path_type=Path), metavar="directory", help="where to write it to")
-@click.argument("kind", type=click.Choice([kind.value for kind in PluginKind]))
+@click.argument("kind", type=KIND)
 @click.argument("name")
 @pass_session
 def new_command(session: Session, kind: str, name: str, target: Path | None) -> None:
@@ -79,47 +77,47 @@ def new_command(session: Session, kind: str, name: str, target: Path | None) -> 
 
 
 @command.command("check")
-@click.option("--location", metavar="location", help="an empty place that the backend may write to (required)")
+@click.option("--location", metavar="location", help="for a backend: an empty place that it may write to")
+@click.option(
+    "--argument",
+    "arguments",
+    multiple=True,
+    metavar="text",
+    help="for a source: what to read (can be given several times)",
+)
+@click.option("--kind", type=KIND, help="which one, where plugins of several kinds are called so")
 @click.option("--only", metavar="expression", help="run the tests that fit this expression of pytest's -k")
 @click.argument("name")
 @pass_session
-def check_command(session: Session, name: str, location: str | None, only: str | None) -> None:
-    """Run the conformance suite of backends with the backend NAME.
+def check_command(
+    session: Session, *, name: str, location: str | None, arguments: tuple[str, ...], kind: str | None, only: str | None
+) -> None:
+    """Run the conformance suite of its kind with the installed plugin NAME.
 
-    It saves, reads and removes several thousand files at the location, which has to be empty, and leaves it so. What
-    needs a way into the store beside the backend is skipped. pytest has to be installed.
+    A backend saves, reads and removes several thousand files at the location, which has to be empty and is left so. A
+    source reads what --argument names (what follows NAME: in a backup) a dozen times. A hook is told of made-up runs,
+    good ones and bad ones. A command shows its help. Options are given with -o, as always; pytest has to be installed.
     """
-    location = _location_to_check(name, location)
-    options, transport = session.options.extended(), session.options.transport()
-    backend = registry.open_backend(location, options, transport)
-    try:
-        require_empty(backend, "a check")
-    finally:
-        backend.close()
-    result = run_conformance(
-        location, options, transport, only=only, tell=session.terminal.error if session.json else session.print
+    request = CheckRequest(
+        name,
+        None if kind is None else PluginKind(kind),
+        location,
+        arguments,
+        session.options.extended(),
+        session.options.transport(),
     )
+    subject = subject_of(request)
+    result = run_conformance(subject, only=only, tell=session.terminal.error if session.json else session.print)
     if session.json:
-        session.print_json({"message_type": "plugin_check", "plugin": name, **asdict(result)})
+        session.print_json(
+            {"message_type": "plugin_check", "plugin": name, "kind": subject.kind.value, **asdict(result)}
+        )
     else:
         session.print(f"passed: {result.passed}, skipped: {len(result.skipped)}, failed: {len(result.failed)}")
     if result.failed:
-        raise CommandExit(EXIT_FAILED, f"the backend {name!r} does not keep the contract, see the tests that failed")
-
-
-def _location_to_check(name: str, location: str | None) -> str:
-    """The location, if the plugin is a backend and the location one of its own; else UsageError."""
-    if not registry.is_installed(PluginKind.BACKEND, name):
-        kinds = [info.kind.value for info in plugins_called(name)]
-        raise UsageError(
-            f"{name!r} is a {kinds[0]}: only backends can be checked; a test of its own inherits its suite"
+        raise CommandExit(
+            EXIT_FAILED, f"the {subject.kind.value} {name!r} does not keep the contract, see the tests that failed"
         )
-    if location is None:
-        raise UsageError(f"say with --location where {name!r} may write: an empty place, as for -r")
-    scheme = registry.backend_location(location).scheme
-    if scheme not in aliases(PluginKind.BACKEND, name):
-        raise UsageError(f"{registry.redact(location)!r} is a location of the backend {scheme!r}, not of {name!r}")
-    return location
 
 
 def _document(info: PluginInfo) -> dict[str, Any]:

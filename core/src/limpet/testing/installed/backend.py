@@ -1,15 +1,12 @@
-"""The conformance suite of backends at a location that a user names: `limpet plugin check` runs it.
+"""The conformance suite of backends at a location that a user names.
 
-LIMPET_CHECK in the environment holds the location, options and transport as JSON. The location is empty before and
-after each test. There is no way into the store but the backend itself: a second instance stands in for the back door.
+The location is empty before and after each test. There is no way into the store but the backend itself: a second
+instance stands in for the back door.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
@@ -18,29 +15,22 @@ from limpet.contracts.backend import Backend, FileKind, Handle
 from limpet.contracts.transport import Transport
 from limpet.errors import BackendError, MissingFileError
 from limpet.registry.kinds import PluginKind
-from limpet.registry.opening import plugin_options
 from limpet.testing.backend import BackendConformance, content_of, handle_of
+from limpet.testing.installed import wanted, wanted_options
 
 
-def wanted() -> dict[str, Any]:
-    """What LIMPET_CHECK says."""
-    found: dict[str, Any] = json.loads(os.environ["LIMPET_CHECK"])
-    return found
-
-
-def open_located() -> Backend:
+def open_installed() -> Backend:
     """The backend itself, with nothing around it."""
     given = wanted()
     place = registry.backend_location(given["location"])
-    plugin = registry.backend(place.scheme)
-    values = plugin_options(PluginKind.BACKEND, place.scheme, plugin.options, given["options"])
-    return plugin.open(place.rest, values, Transport(**given["transport"]))
+    transport = Transport(**given["transport"])
+    return registry.backend(given["name"]).open(place.rest, wanted_options(PluginKind.BACKEND), transport)
 
 
 @pytest.fixture(scope="session")
 def refuses_wrong_names() -> bool:
     """Whether the store itself looks whether a file's SHA-256 is its name, as rest-server does."""
-    backend = open_located()
+    backend = open_installed()
     try:
         backend.create()
         handle = handle_of(b"the name")
@@ -55,14 +45,14 @@ def refuses_wrong_names() -> bool:
         backend.close()
 
 
-class TestLocatedBackend(BackendConformance):
+class TestInstalledBackend(BackendConformance):
     """Whatever backend the location names."""
 
     @pytest.fixture
     def backend(self, refuses_wrong_names: bool) -> Iterator[Backend]:
         self.names_are_checked = refuses_wrong_names
         self.secrets = self._secrets()
-        backend = open_located()
+        backend = open_installed()
         try:
             backend.create()
             yield backend
@@ -70,10 +60,10 @@ class TestLocatedBackend(BackendConformance):
             self._clean_up(backend)
 
     def open_again(self, backend: Backend) -> Backend:
-        return open_located()
+        return open_installed()
 
     def back_door_read(self, backend: Backend, handle: Handle) -> bytes | None:
-        door = open_located()
+        door = open_installed()
         try:
             return door.load(handle)
         except MissingFileError:
@@ -85,7 +75,7 @@ class TestLocatedBackend(BackendConformance):
         content = content_of(data)
         if self.names_are_checked and handle.kind is not FileKind.CONFIG and handle.name != content.sha256.hex():
             pytest.skip("the store itself refuses a file whose SHA-256 is not its name")
-        door = open_located()
+        door = open_installed()
         try:
             if handle.kind is not FileKind.CONFIG and self.back_door_read(backend, handle) is not None:
                 door.remove(handle)
@@ -98,16 +88,14 @@ class TestLocatedBackend(BackendConformance):
             door.close()
 
     def _secrets(self) -> list[str]:
-        given = wanted()
-        place = registry.backend_location(given["location"])
-        declared = registry.backend(place.scheme).options
-        values = plugin_options(PluginKind.BACKEND, place.scheme, declared, given["options"])
+        declared = registry.backend(wanted()["name"]).options
+        values = wanted_options(PluginKind.BACKEND)
         return [str(values[option.name]) for option in declared if option.secret and values[option.name]]
 
     def _clean_up(self, backend: Backend) -> None:
         """With an instance of its own: the test may have closed the other one."""
         backend.close()
-        last = open_located()
+        last = open_installed()
         try:
             last.delete()
         finally:
