@@ -37,7 +37,7 @@ class LoopDevice:
     def make(self, kind: str, *options: str) -> Self:
         """A file system on it."""
         force = "-f" if kind == "xfs" else "-F"
-        run(program(f"mkfs.{kind}"), "-q", force, *options, self.path)
+        run(f"mkfs.{kind}", "-q", force, *options, self.path)
         return self
 
     def mount(self, point: Path, options: str = "rw") -> Path:
@@ -97,6 +97,7 @@ def thaw(point: Path) -> bool:
 
 def run(*command: str | Path) -> str:
     """What it printed; AssertionError if it failed."""
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, check=False)
+    name, *words = [str(word) for word in command]
+    done = subprocess.run([program(name), *words], capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout
