@@ -109,8 +109,15 @@ SOURCE = """
             ]
             yield "nonsense" if self.kind == "folder" else Folder(b"/bad", entries)
 
+        def scan(self):
+            if self.kind == "slow":
+                time.sleep(5)
+            return 1, 7
+
         def finish(self):
             misbehave(self.kind, "finish")
+            if self.kind == "slow":
+                time.sleep(2.5)
 
         def close(self):
             misbehave(self.kind, "close")
@@ -296,6 +303,13 @@ def test_a_source_that_hangs_is_named(site: Site) -> None:
     """A run that stands still tells nobody whom to ask."""
     said = run(site, "backup", "bad:hang", "file").stderr
     assert re.search(r"'bad' has not come back for \d s from: targets", said)
+
+
+def test_a_scan_may_be_slow(site: Site) -> None:
+    """Counting ten million files takes minutes: no run of that size would be without a warning."""
+    said = run(site, "--json", "backup", "bad:slow").stderr
+    assert "from: finish" in said
+    assert "from: scan" not in said
 
 
 @pytest.mark.parametrize(

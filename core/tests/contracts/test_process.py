@@ -41,6 +41,7 @@ def wait_for(group: int, names: list[str]) -> None:
 
 
 def running(group: int) -> list[str]:
+    """The names of the group's processes, zombies apart."""
     table = subprocess.run(["ps", "-eo", "pgid=,stat=,comm="], check=True, capture_output=True, text=True).stdout
     rows = [line.split(maxsplit=2) for line in table.splitlines()]
     return [name for number, state, name in rows if int(number) == group and not state.startswith("Z")]

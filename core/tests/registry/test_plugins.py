@@ -35,6 +35,24 @@ COMPLETE = """
             return made
     """
 
+LEAKY_SOURCE = """
+    from limpet.contracts.source import Source
+
+    class Leaky(Source):
+        contract_version = 1
+        snapshot_paths = ()
+
+        @classmethod
+        def open(cls, request):
+            raise KeyError(request.targets)
+
+        def targets(self):
+            return []
+
+        def close(self):
+            pass
+    """
+
 BROKEN = {
     "importing": (
         "raise RuntimeError('no cloud today\\nsecond line')",
@@ -170,6 +188,23 @@ def test_an_error_while_opening_hides_the_secret(site: Site) -> None:
     site.install("leaky", {"limpet.backends": {"leaky": "leaky:Good"}}, {"leaky": source})
     done = site.run(OPEN, "leaky:https://u:s3cret@host/")
     assert "PluginError the backend plugin 'leaky' could not open leaky:https://u:***@host/: KeyError" in done.stdout
+    assert "s3cret" not in done.stdout + done.stderr
+
+
+def test_an_error_while_opening_several_hides_their_secrets(site: Site) -> None:
+    """The same, of a source that is given two servers."""
+    site.install("leaky", {"limpet.sources": {"leaky": "leaky:Leaky"}}, {"leaky": LEAKY_SOURCE})
+    done = site.run(
+        """
+        from limpet import registry
+        from limpet.contracts.source import SourceRequest
+        try:
+            registry.open_source("leaky", SourceRequest(["//u:s3cret@one/a", "//u:s3cret@two/b"]))
+        except Exception as error:
+            print(type(error).__name__, error)
+        """
+    )
+    assert "PluginError the source plugin 'leaky' could not open leaky://u:***@one/a //u:***@two/b" in done.stdout
     assert "s3cret" not in done.stdout + done.stderr
 
 

@@ -83,7 +83,7 @@ class ContainedSource(Source):
         return self._ask("devices", lambda: self.inner.devices)
 
     def scan(self) -> tuple[int, int]:
-        return self._ask("scan", self.inner.scan)
+        return self._ask("scan", self.inner.scan, may_be_slow=True)
 
     def finish(self) -> None:
         self._ask("finish", self.inner.finish)
@@ -108,12 +108,9 @@ class ContainedSource(Source):
             if entry.extents is not None:
                 entry.extents = _Extents(entry.extents, opener)
 
-    def _ask(self, what: str, call: Callable[[], T]) -> T:
-        with self._calling(what):
+    def _ask(self, what: str, call: Callable[[], T], *, may_be_slow: bool = False) -> T:
+        with plugin_calls.during(self._name, what, SourceError, self._reporter, limits_its_time=may_be_slow):
             return call()
-
-    def _calling(self, what: str) -> AbstractContextManager[None]:
-        return plugin_calls.during(self._name, what, SourceError, self._reporter)
 
     def _nonsense(self, what: str, found: object) -> SourceError:
         return SourceError(

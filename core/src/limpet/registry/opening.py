@@ -77,7 +77,9 @@ def open_backend(
     from limpet.contracts.transport import DEFAULT_TRANSPORT  # noqa: PLC0415  # here with every backend
 
     transport = transport or DEFAULT_TRANSPORT
-    opened = _opened(PluginKind.BACKEND, parsed, lambda: plugin.open(parsed.rest, values, transport))
+    opened = _opened(
+        PluginKind.BACKEND, parsed.scheme, [parsed.rest], lambda: plugin.open(parsed.rest, values, transport)
+    )
     from limpet.registry.contained_backend import ContainedBackend  # noqa: PLC0415  # brings the wrappers
 
     return _watched(ContainedBackend(parsed.scheme, opened), transport.stuck_request_timeout_s)
@@ -86,8 +88,7 @@ def open_backend(
 def open_source(scheme: str, request: SourceRequest) -> Source:
     """The source of this scheme, opened for the request; PluginError for one that is broken, else as its `open`."""
     plugin = source(scheme)
-    shown = Location(scheme, " ".join(request.targets))
-    opened = _opened(PluginKind.SOURCE, shown, lambda: plugin.open(request), request.reporter)
+    opened = _opened(PluginKind.SOURCE, scheme, request.targets, lambda: plugin.open(request), request.reporter)
     from limpet.registry.contained_source import ContainedSource  # noqa: PLC0415  # few commands have sources
 
     return ContainedSource(scheme, opened, request.reporter)
@@ -109,16 +110,22 @@ def connections_option(location: str) -> str | None:
     return f"{own_name}.connections"
 
 
-def _opened(kind: PluginKind, argument: Location, call: Callable[[], T], reporter: Reporter | None = None) -> T:
+def _opened(
+    kind: PluginKind, scheme: str, places: Sequence[str], call: Callable[[], T], reporter: Reporter | None = None
+) -> T:
     """What the plugin opens; PluginError, without secrets, for what it raises beyond its contract."""
-    plugin = f"the {kind.value} plugin {argument.scheme!r}"
+    plugin = f"the {kind.value} plugin {scheme!r}"
+    # Each for itself: a password in the second of two is none by the looks of both together.
+    argument = Location(scheme, " ".join(map(redact, places)))
     with plugin_calls.during(plugin, f"open {argument}", PluginError, reporter):
         try:
             return call()
         except LimpetError:
             raise
         except Exception as error:
-            reason = str(error).replace(argument.rest, redact(argument.rest)) if argument.rest else str(error)
+            reason = str(error)
+            for place in filter(None, places):
+                reason = reason.replace(place, redact(place))
             reason = " ".join(reason.split()) or "no reason given"
             raise PluginError(f"{plugin} could not open {argument}: {type(error).__name__}: {reason}") from error
 
@@ -158,7 +165,7 @@ def open_destination(
     values = source_options(argument.scheme, options)
     request = DestinationRequest(argument.rest, values, reporter, tuple(own_places))
     opens = plugin.destination.open
-    opened = _opened(PluginKind.SOURCE, argument, lambda: opens(request), reporter)
+    opened = _opened(PluginKind.SOURCE, argument.scheme, [argument.rest], lambda: opens(request), reporter)
     from limpet.registry.contained_destination import ContainedDestination  # noqa: PLC0415  # as above
 
     return ContainedDestination(argument.scheme, opened, reporter)
