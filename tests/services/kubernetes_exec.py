@@ -39,6 +39,8 @@ class Fault:
     """The command is killed, as by the kernel that is out of memory."""
     stall_after_bytes: int | None = None
     """Nothing more comes, until the connection ends."""
+    is_deaf: bool = False
+    """Pings are not answered."""
     is_silent_about_end: bool = False
     """The connection is closed in good order, but without the status."""
 
@@ -142,7 +144,8 @@ class ExecSession:
             while True:
                 opcode, data = self._receive()
                 if opcode == _PING:
-                    self._send(_PONG, data)
+                    if self._fault is None or not self._fault.is_deaf:
+                        self._send(_PONG, data)
                 elif opcode == _CLOSE:
                     break
                 elif opcode == _BINARY and data and data[0] == STDIN and stdin is not None:

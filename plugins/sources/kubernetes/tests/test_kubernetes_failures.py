@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from limpet_source_kubernetes import remote
 
-from tests.services.kubernetes_delivery import delivered, refused
+from tests.services.kubernetes_delivery import delivered, opened, refused
 from tests.services.kubernetes_exec import Fault
 from tests.services.kubernetes_server import TOOLS, KubernetesServer
 from tests.services.process import free_port
@@ -174,6 +176,42 @@ def test_an_api_that_is_none(cluster: KubernetesServer) -> None:
     """A login page in between answers everything with 200."""
     cluster.answers_all_with = b"<html>Sign in</html>"
     assert "the answer is no JSON: is this a Kubernetes API?" in refused(cluster, "prod/data")
+
+
+def test_a_tar_that_takes_its_time(
+    cluster: KubernetesServer, big: Path, tools: MakeTools, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow disk says nothing for minutes, and is fine: the other end still answers."""
+    monkeypatch.setattr(remote, "SILENCE_S", 0.05)
+    tools('sleep 1; exec /bin/tar "$@"', only=(*ALL, "sleep"))
+    assert len(delivered(cluster, "prod/data").contents) == 20
+
+
+def test_an_end_that_does_not_answer(cluster: KubernetesServer, big: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A node that is gone sends nothing that would say so: waiting for it would take for ever."""
+    monkeypatch.setattr(remote, "SILENCE_S", 0.05)
+    cluster.fault = Fault(READ, stall_after_bytes=1, is_deaf=True)
+    assert "the connection to the command is dead" in refused(cluster, "prod/data")
+
+
+def test_a_core_that_is_slow_slows_tar(cluster: KubernetesServer) -> None:
+    """A storage that is away for a while must neither fill the memory nor break the stream of names."""
+    claim = cluster.claim_folder("prod", "data")
+    names = [f"{'n' * 200} {number}" for number in range(6000)]
+    for name in names:
+        (claim / name).write_bytes(bytes(3000))
+    found = []
+    with opened(cluster, "prod/data", []) as source:
+        (target,) = source.targets()
+        (folder,) = source.folders(target)
+        for entry in folder.entries:
+            assert entry.stream is not None
+            with entry.stream() as stream:
+                found.append(len(stream.read()))
+            if len(found) == 1:
+                time.sleep(1)  # all buffers between tar and us are full by now, and names still waiting
+        source.finish()
+    assert found == [3000] * 6000
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])

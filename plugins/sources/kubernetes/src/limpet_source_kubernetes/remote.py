@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import select
 import socket
+import ssl
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -28,8 +30,6 @@ PROTOCOL = "v4.channel.k8s.io"
 STDIN, STDOUT, STDERR, STATUS = 0, 1, 2, 3
 SILENCE_S = 30.0
 """After that long without a message the other end is asked whether it is still there."""
-SILENCE_FED_S = 300.0
-"""The same while we feed a command, which may have a slow disk: sending must not take longer."""
 UNANSWERED = 4
 """So many such questions without any answer, and the connection is lost."""
 FRAME_BYTES = 1 << 15
@@ -64,7 +64,6 @@ class RemoteCommand(io.RawIOBase):
         self._line = b""
         self._is_stopped = False
         self._failure: SourceError | None = None
-        self._silence_s = SILENCE_FED_S if has_input else SILENCE_S
         asked = [("command", word) for word in argv]
         asked += [("container", container), ("stdout", "true"), ("stderr", "true")]
         if has_input:
@@ -146,17 +145,20 @@ class RemoteCommand(io.RawIOBase):
 
         silent = 0
         while True:
+            limit_s = SILENCE_S if deadline is None else max(deadline - time.monotonic(), 0.0)
+            connection = self._socket.sock
+            if connection is None:
+                raise self._cut()
             try:
-                self._socket.settimeout(
-                    self._silence_s if deadline is None else max(deadline - time.monotonic(), 0.001)
-                )
+                if not _is_readable(connection, limit_s):
+                    if deadline is not None:
+                        raise TimeoutError
+                    silent += 1
+                    self._ask_for_a_sign(silent)
+                    continue
                 opcode, frame = self._socket.recv_data_frame(control_frame=True)
-            except (websocket.WebSocketTimeoutException, TimeoutError) as error:
-                if deadline is not None:
-                    raise TimeoutError from error
-                silent += 1
-                self._ask_for_a_sign(silent)
-                continue
+            except TimeoutError:
+                raise
             except (websocket.WebSocketException, OSError, ValueError, AttributeError) as error:
                 raise self._cut() from error
             if opcode == ABNF.OPCODE_BINARY:
@@ -206,6 +208,15 @@ class RemoteCommand(io.RawIOBase):
         raise SourceError(f"{self.what}: the command could not be run: {' '.join(message.split())}")
 
 
+def _is_readable(connection: socket.socket, limit_s: float) -> bool:
+    """Whether something has come within that time. A socket's own time limit would be one for sending, too."""
+    if isinstance(connection, ssl.SSLSocket) and connection.pending():
+        return True
+    waiting = select.poll()
+    waiting.register(connection, select.POLLIN)
+    return bool(waiting.poll(limit_s * 1000))
+
+
 def _connect(cluster: Cluster, path: str, what: str) -> websocket.WebSocket:
     import websocket  # noqa: PLC0415  # 0.1 s
 
@@ -249,12 +260,16 @@ def _handshake(cluster: Cluster, path: str) -> websocket.WebSocket:
         header=[f"{name}: {value}" for name, value in cluster.headers().items()],
         subprotocols=[PROTOCOL],
         sslopt=tls,
+        sockopt=((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),),
         suppress_origin=True,
         redirect_limit=0,
         skip_utf8_validation=True,
         enable_multithread=True,
         **through,
     )
+    # From here on nobody may give up sending in the middle of a frame: a core that waits for its storage slows tar, and
+    # tar the names that it is fed. Whether the other end is still there, reading finds out.
+    connected.settimeout(None)
     if connected.getsubprotocol() != PROTOCOL:
         connected.shutdown()  # type: ignore[no-untyped-call]
         raise ValueError(f"the server does not speak {PROTOCOL}")
