@@ -11,7 +11,7 @@ import pytest
 from limpet.registry.kinds import PluginKind
 from limpet.testing.site import Site
 
-from tests.packaging.distributions import build
+from tests.packaging.distributions import ROOT, build, run
 
 KINDS = [kind.value for kind in PluginKind]
 
@@ -58,6 +58,19 @@ def test_a_new_plugin_builds(site: Site, kind: str, tmp_path: Path) -> None:
     limpet(site, "plugin", "new", kind, "shelf", "--target", str(tmp_path / "mine"))
     build("--wheel", tmp_path / "mine", tmp_path)
     assert [wheel.name for wheel in tmp_path.glob("*.whl")] == [f"limpet_{kind}_shelf-0.1-py3-none-any.whl"]
+
+
+def test_new_plugins_are_tidy(site: Site, tmp_path: Path) -> None:
+    """What a stranger begins with is what he goes on with: it passes the same checks as what is ours."""
+    (tmp_path / "ruff.toml").write_text(f"extend = '{ROOT / 'pyproject.toml'}'\n")
+    environment = {"MYPYPATH": os.pathsep.join(str(site.home / f"limpet-{kind}-shelf/src") for kind in KINDS)}
+    for kind in KINDS:
+        limpet(site, "plugin", "new", kind, "shelf")
+    ruff = [sys.executable, "-m", "ruff"]
+    run([*ruff, "check", "--no-cache", "--config", tmp_path / "ruff.toml", site.home], cwd=site.home)
+    run([*ruff, "format", "--check", "--no-cache", "--config", tmp_path / "ruff.toml", site.home], cwd=site.home)
+    command: list[str | Path] = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", tmp_path / "mypy", site.home]
+    run(command, cwd=site.home, environment=environment)
 
 
 def test_a_working_backend_is_short() -> None:

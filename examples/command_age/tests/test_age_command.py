@@ -7,6 +7,15 @@ from pathlib import Path
 
 import pytest
 from limpet.cli.main import main
+from limpet.testing.command import CommandConformance
+from limpet_command_age import AgeCommand
+
+
+class TestAgeCommand(CommandConformance):
+    """All that Limpet asks of a command."""
+
+    command_class = AgeCommand
+    command_name = "age"
 
 
 @pytest.fixture
