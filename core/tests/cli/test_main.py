@@ -16,6 +16,7 @@ import pytest
 from limpet.cli.commands import COMMANDS
 from limpet.cli.group import edit_distance
 from limpet.cli.session import Session
+from limpet.errors import SourceError
 
 if TYPE_CHECKING:
     from .conftest import Run
@@ -92,6 +93,22 @@ def test_a_bug_is_reported_as_one(run: Run, repository_path: Path, monkeypatch: 
     assert ended.exit_code == 1
     assert ended.err.startswith("Fatal: unexpected NameError: ")
     assert ended.err.count("\n") == 1
+
+
+def test_an_error_that_is_its_own_cause_is_told(
+    run: Run, repository_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`raise error from error` in a plugin is a slip; a run that never ended after it was one, too."""
+
+    def broken(*_: object) -> None:
+        error = SourceError("its own cause")
+        raise error from error
+
+    monkeypatch.setenv("LIMPET_PASSWORD", PASSWORD)
+    monkeypatch.setattr("limpet.cli.commands.key.format_table", broken)
+    ended = run("-r", repository_path, "key", "list")
+    assert ended.exit_code == 1
+    assert "its own cause" in ended.err
 
 
 def test_wrong_password(run: Run, repository_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -163,9 +163,11 @@ def _explain(error: BaseException) -> tuple[int, str]:
 
 def _is_interrupt(error: BaseException | None) -> bool:
     """Whether Ctrl-C is behind it: it may come out of an import as that module's error, or meet another one."""
-    while error is not None:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:  # a plugin may have made an error its own cause
         if isinstance(error, KeyboardInterrupt | click.Abort):
             return True
+        seen.add(id(error))
         error = error.__cause__ or error.__context__
     return False
 
