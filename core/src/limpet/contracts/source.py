@@ -185,7 +185,10 @@ class ParentInfo:
 
 
 class Source(ABC):
-    """Delivers targets and folders. Used by one thread; streams may be read by another.
+    """Delivers targets and folders. Used by one thread; streams may be read by others.
+
+    The streams of a source are asked for in the order in which their entries came, several at a time: one may wait
+    until those before it were read.
 
     Order of calls: `open`, `begin`, `targets`, `folders` for each target that is a folder, `finish`, `saved`, `close`.
     What goes wrong is a SourceError from any of them: it fails the snapshot, or with `--allow-partial` leaves out
