@@ -43,6 +43,9 @@ need_for_test() {
     need fish fish
     need mandoc mandoc
     need tar tar
+    need findutils find xargs
+    need busybox-static busybox
+    need openssl openssl
     need unzip unzip
     need time /usr/bin/time
     need faketime faketime
@@ -77,7 +80,6 @@ need_for_long() {
     need dmsetup dmsetup
     [ "$(uname -m)" = x86_64 ] || return 0 # the virtual machine is one
     need qemu-system-x86 qemu-system-x86_64
-    need busybox-static busybox
     need cpio cpio
 }
 
