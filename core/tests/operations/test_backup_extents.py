@@ -167,6 +167,16 @@ def test_any_ranges_give_what_reading_all_gives(
     assert chunks(scene, Image(bytes(new), extents)) == chunks(scene, Image(bytes(new)))
 
 
+@pytest.mark.parametrize("size_mib", [0, 3, 5, 7])
+def test_a_stream_that_is_cut_is_refused(scene: BackupScene, size_mib: int) -> None:
+    """The size says how much there is: what is missing behind a break would be missing in the snapshot."""
+    content = noise(7, 5 * MIB) + bytes(3 * MIB)
+    image = Image(content, [Extent(5 * MIB, 3 * MIB - 5, is_hole=True)])
+    image.stream = Counting(content[: size_mib * MIB])
+    with pytest.raises(SourceError, match="/image: ends at byte"):
+        scene.backup(image)
+
+
 @pytest.mark.parametrize("ranges", [[(0, 10), (5, 10)], [(10, 5), (0, 5)], [(0, 101)], [(-1, 5)], [(5, -1)]])
 def test_ranges_that_make_no_sense_are_refused(scene: BackupScene, ranges: Sequence[Range]) -> None:
     """A plugin's mistake would be a snapshot of something else than the device."""

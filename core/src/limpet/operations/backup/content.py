@@ -102,13 +102,16 @@ class KnownStream:
     same bytes behind an edge are cut in the same way.
     """
 
-    def __init__(self, stream: BinaryIO, size_bytes: int, extents: Sequence[Extent], known: Sequence[Chunk]) -> None:
+    def __init__(
+        self, stream: BinaryIO, name: str, size_bytes: int, extents: Sequence[Extent], known: Sequence[Chunk]
+    ) -> None:
         """SourceError for extents that overlap, or lie outside."""
         self._stream = stream
+        self._name = name
         self._size = size_bytes
         extents = tuple(extents)  # Looked at once: what a source says must not change in between.
-        self._holes = _joined(extents, size_bytes, holes=True)
-        self._same = _joined(extents, size_bytes, holes=False)
+        self._holes = _joined(name, extents, size_bytes, holes=True)
+        self._same = _joined(name, extents, size_bytes, holes=False)
         self._starts = [extent.offset_bytes for extent in extents if extent.is_hole or extent.is_unchanged]
         self._chunks = known
         ends = list(accumulate(length for _, length in known))
@@ -139,7 +142,10 @@ class KnownStream:
         number = bisect_right(self._starts, position + filled)
         known = self._starts[number] if number < len(self._starts) else self._size
         limit = min(len(window), max(known - position + MIN_SIZE + WINDOW, filled + MIB))
-        return _fill(self._stream, window[:limit], filled)
+        filled, ended = _fill(self._stream, window[:limit], filled)
+        if ended and (end := position + filled) < self._size:
+            raise SourceError(f"{self._name}: ends at byte {end}, though it should have {self._size}")
+        return filled, ended
 
 
 def _fill(stream: BinaryIO, window: memoryview, filled: int) -> tuple[int, bool]:
@@ -157,14 +163,14 @@ def _fill(stream: BinaryIO, window: memoryview, filled: int) -> tuple[int, bool]
     return filled, False
 
 
-def _joined(extents: Sequence[Extent], size_bytes: int, *, holes: bool) -> list[tuple[int, int]]:
+def _joined(name: str, extents: Sequence[Extent], size_bytes: int, *, holes: bool) -> list[tuple[int, int]]:
     """Start and end of the ranges of one kind, neighbours as one."""
     joined: list[tuple[int, int]] = []
     end = 0
     for extent in extents:
         start, length = extent.offset_bytes, extent.length_bytes
         if start < end or length < 0 or start + length > size_bytes:
-            raise SourceError(f"a source gives ranges out of order or beyond its end: {length} bytes from {start} on")
+            raise SourceError(f"{name}: ranges are out of order or beyond its end: {length} bytes from {start} on")
         end = start + length
         if length and (extent.is_hole if holes else extent.is_unchanged):
             if joined and joined[-1][1] == start:

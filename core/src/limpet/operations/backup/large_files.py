@@ -284,7 +284,7 @@ class _Window:
 def _content_of(file: LargeFile, stream: BinaryIO) -> Content:
     if file.extents is None:
         return Stream(stream)
-    return KnownStream(stream, file.status.st_size, file.extents, file.known)
+    return KnownStream(stream, os.fsdecode(file.path), file.status.st_size, file.extents, file.known)
 
 
 def _is_zero(view: memoryview) -> bool:
