@@ -184,7 +184,7 @@ class DeviceContent:
             holes = holes_of_loop_device(volume.fd, self.facts.number, size)
         else:
             holes = holes_of_file(volume.fd, size)
-        followed = self._follow()
+        followed = self._follow(volume)
         holes = merged([*holes, *followed.holes], size)
         unchanged = self._unchanged(volume, followed)
         self._extents = extents(holes, unchanged, size)
@@ -192,7 +192,7 @@ class DeviceContent:
         self.memory = {**(followed.memory or {}), "size": size, "samples": samples}
         self._prepared = os.fstat(volume.fd)
 
-    def _follow(self) -> Followed:
+    def _follow(self, volume: VolumeReader) -> Followed:
         """What the device mapper knows; nothing where it cannot be asked, which is told."""
         if not (self._settings.follow and self.facts.is_device):
             return Followed()
@@ -204,8 +204,9 @@ class DeviceContent:
             remembered = self._remembered
             if remembered is not None and remembered.get("size") != self.facts.size_bytes:
                 remembered = None
+            os.fsync(volume.fd)  # what only the system's cache has is not known to the device mapper yet
             followed = way(device, self.facts.size_bytes, remembered)
-        except SourceError as error:
+        except (SourceError, OSError) as error:
             self._settings.reporter.warning(f"{self._place}: what has changed is not known, all is read: {error}")
             return Followed()
         if followed.reason:
