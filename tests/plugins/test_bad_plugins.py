@@ -37,6 +37,8 @@ SOURCE = """
             raise ValueError("no idea\\nat all")
         if kind == "refused" and moment == "targets":
             raise ConnectionRefusedError(111, "Connection refused")
+        if kind == "reset" and moment == "read":
+            raise ConnectionResetError(104, "Connection reset")
         if kind == "exit" and moment in {"folders", "receive"}:
             sys.exit(0)
         if kind == "print":
@@ -226,6 +228,10 @@ def snapshots(site: Site) -> int:
         (
             "refused",
             "the source plugin 'bad' failed at targets: ConnectionRefusedError: [Errno 111] Connection refused",
+        ),
+        (
+            "reset",
+            "the source plugin 'bad' failed at reading /bad/a: ConnectionResetError: [Errno 104] Connection reset",
         ),
         ("named", "the source plugin 'bad' delivers nonsense from targets"),
         ("upwards", "the source plugin 'bad' delivers nonsense from targets"),

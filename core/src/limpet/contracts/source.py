@@ -95,7 +95,8 @@ class Entry:
     """Opens the content of a file that is not in the file system; called once, closed by the core.
 
     Reading raises SourceError where the content cannot be trusted any more: the target is lost with all that is in it.
-    OSError leaves out this one file, as one of the file system that cannot be read.
+    OSError leaves out this one file, as one of the file system that cannot be read; but a lost connection
+    (ConnectionError, TimeoutError) is as bad as SourceError.
     """
     extents: Sequence[Extent] | None = None
     """Of a stream: what need not be read, in order; all else is. None if nothing is known.

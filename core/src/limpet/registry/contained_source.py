@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO, Self, TypeVar, overload
 
 from limpet.contracts.source import Entry, Extent, Folder, ParentInfo, Source, SourceRequest, StatLike, Target
 from limpet.errors import LimpetError, SourceError
 from limpet.progress import Reporter
-from limpet.registry.plugin_calls import plugin_calls
+from limpet.registry.plugin_calls import described, plugin_calls
 
 T = TypeVar("T")
 _END = object()
@@ -132,10 +132,14 @@ class _Opener:
             stream = self.inner()
         return ContainedStream(stream, self)  # type: ignore[return-value]
 
-    def calling(self) -> AbstractContextManager[None]:
-        # An OSError is of this one file.
-        lets_through = (LimpetError, OSError)
-        return plugin_calls.during(self.plugin, self.what, SourceError, self.reporter, lets_through=lets_through)
+    @contextmanager
+    def calling(self) -> Iterator[None]:
+        lets_through = (LimpetError, OSError)  # An OSError is of this one file.
+        try:
+            with plugin_calls.during(self.plugin, self.what, SourceError, self.reporter, lets_through=lets_through):
+                yield
+        except (ConnectionError, TimeoutError) as error:
+            raise SourceError(f"{self.plugin} failed at {self.what}: {described(error)}") from error
 
 
 class _Extents(Sequence[Extent]):
