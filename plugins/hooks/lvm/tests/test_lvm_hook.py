@@ -26,7 +26,7 @@ activation { udev_sync = 0 udev_rules = 0 monitoring = 0 verify_udev_operations 
 global { use_lvmpolld = 0 }
 END
 cd @ROOT@ || exit 1
-TMPDIR=/run/tmp PYTHONDONTWRITEBYTECODE=1 timeout 1000 @PYTHON@ -m pytest -p no:cacheprovider -v --durations 5 @TESTS@
+TMPDIR=/run/tmp PYTHONDONTWRITEBYTECODE=1 timeout 1000 @PYTHON@ -m pytest -p no:cacheprovider -v --durations 5 @TESTS@ -k @PART@
 """
 
 
@@ -37,12 +37,13 @@ class TestConformance(HookConformance):
 
 
 @pytest.mark.long
-def test_real_volumes_in_a_virtual_machine(tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", ["Conformance or moment", "not Conformance and not moment"])
+def test_real_volumes_in_a_virtual_machine(tmp_path: Path, part: str) -> None:
     """No stand-in for LVM fails as LVM does; the kernel of a container has no device mapper."""
     for name in ("lvm", "mkfs.ext4", "mkfs.xfs"):
         program(name)
     script = tmp_path / "script"
-    words = {"@ROOT@": str(ROOT), "@PYTHON@": sys.executable, "@TESTS@": str(IN_THE_MACHINE)}
+    words = {"@ROOT@": str(ROOT), "@PYTHON@": sys.executable, "@TESTS@": str(IN_THE_MACHINE), "@PART@": part}
     text = SCRIPT
     for word, value in words.items():
         text = text.replace(word, shlex.quote(value))
