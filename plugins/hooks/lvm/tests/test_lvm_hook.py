@@ -26,7 +26,8 @@ activation { udev_sync = 0 udev_rules = 0 monitoring = 0 verify_udev_operations 
 global { use_lvmpolld = 0 }
 END
 cd @ROOT@ || exit 1
-TMPDIR=/run/tmp PYTHONDONTWRITEBYTECODE=1 timeout 1000 @PYTHON@ -m pytest -p no:cacheprovider -v --durations 5 @TESTS@ -k @PART@
+export TMPDIR=/run/tmp PYTHONDONTWRITEBYTECODE=1
+timeout 1000 @PYTHON@ -m pytest -p no:cacheprovider -v --durations 5 @TESTS@ -k @PART@
 """
 
 
