@@ -16,8 +16,8 @@ from limpet.testing.installed import wanted
 class TestInstalledCommand(CommandConformance):
     """Whatever command is named."""
 
-    @pytest.fixture(scope="class", autouse=True)
-    def installed(self, request: pytest.FixtureRequest) -> None:
+    @pytest.fixture(autouse=True)
+    def installed(self) -> None:
         """The class, found by its name as the command line finds it."""
-        request.cls.command_name = wanted()["name"]
-        request.cls.command_class = cast("type[Command]", load(PluginKind.COMMAND, wanted()["name"]))
+        type(self).command_name = wanted()["name"]
+        type(self).command_class = cast("type[Command]", load(PluginKind.COMMAND, wanted()["name"]))

@@ -18,10 +18,10 @@ from limpet.testing.installed import wanted, wanted_options
 class TestInstalledHook(HookConformance):
     """Whatever hook is named."""
 
-    @pytest.fixture(scope="class", autouse=True)
-    def installed(self, request: pytest.FixtureRequest) -> None:
+    @pytest.fixture(autouse=True)
+    def installed(self) -> None:
         """The class, found by its name as a run finds it."""
-        request.cls.hook_class = cast("type[Hook]", load(PluginKind.HOOK, wanted()["name"]))
+        type(self).hook_class = cast("type[Hook]", load(PluginKind.HOOK, wanted()["name"]))
 
     @pytest.fixture
     def settings(self) -> Mapping[str, OptionValue]:
