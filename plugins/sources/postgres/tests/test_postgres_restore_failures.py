@@ -65,6 +65,17 @@ def test_interrupted_restore(number: signal.Signals, server: PostgresServer, des
     assert "copy" not in databases(server)
 
 
+def test_killed_restore(server: PostgresServer, desk: Desk) -> None:
+    """SIGKILL, or no memory left: psql's input ends as after a whole dump, and half of it must not be committed."""
+    process = loading(desk, server, "plain")
+    process.kill()
+    process.communicate(timeout=60)
+    clients = "SELECT count(*) FROM pg_stat_activity WHERE datname = 'copy'"
+    wait_for(lambda: server.sql(clients).strip() == "0", "the end of psql")
+    assert "big" not in server.sql("SELECT relname FROM pg_class", "copy")
+    server.sql("DROP DATABASE copy")
+
+
 @pytest.mark.parametrize("dump_format", ["plain", "custom"])
 def test_database_that_was_there_stays_empty(dump_format: str, server: PostgresServer, desk: Desk) -> None:
     """It is not ours to drop; what was loaded into it is undone."""

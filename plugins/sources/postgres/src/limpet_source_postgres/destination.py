@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Self
 
 from limpet.contracts.destination import Destination, DestinationRequest, Piece, StoredFile, feed
@@ -108,6 +109,8 @@ class PostgresDestination(Destination):
         if database not in self._databases():
             self._ask(self._entry, f"CREATE DATABASE {_quoted(database)} TEMPLATE template0")
             self._unfinished = database
+        if not head.startswith(MAGIC):
+            file = _in_a_transaction(file)
         try:
             feed(file, self._loader(head, self._server.connection(database)), self._request, self._environment())
         except DestinationError as error:
@@ -119,7 +122,7 @@ class PostgresDestination(Destination):
 
     def _loader(self, head: bytes, connection: str) -> Sequence[str]:
         if not head.startswith(MAGIC):
-            return [*PSQL_SCRIPT, "--single-transaction", "-d", connection, "-f", "-"]
+            return [*PSQL_SCRIPT, "-d", connection, "-f", "-"]
         argv = [PG_RESTORE, "-w", "--exit-on-error", "--single-transaction", "-d", connection]
         return argv if self._request.options.get("owners") is not False else [*argv, "--no-owner", "--no-privileges"]
 
@@ -159,6 +162,21 @@ class PostgresDestination(Destination):
 
 
 _UNPACK = "restore the file to a disk and unpack it with tar into an empty data folder"
+
+
+def _in_a_transaction(file: StoredFile) -> StoredFile:
+    """The plain dump with its own BEGIN and COMMIT.
+
+    psql's `--single-transaction` commits at the end of its input: also where that is our own end, by SIGKILL.
+    """
+    begin, commit = b"BEGIN; ", b"\nCOMMIT;\n"  # in its first line, so that errors name the right one
+
+    def pieces() -> Iterator[Piece]:
+        yield Piece(len(begin), begin)
+        yield from file.pieces()
+        yield Piece(len(commit), commit)
+
+    return replace(file, size_bytes=file.size_bytes + len(begin) + len(commit), pieces=pieces)
 
 
 def _quoted(name: str) -> str:
