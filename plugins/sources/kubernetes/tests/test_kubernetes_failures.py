@@ -75,6 +75,8 @@ def test_a_command_that_is_killed(cluster: KubernetesServer, big: Path) -> None:
     """The kernel kills what needs too much memory: the kubelet then says 137, and in good order."""
     cluster.fault = Fault(READ, kill_after_bytes=500_000)
     assert "pod prod/shop-0, container main" in refused(cluster, "prod/data")
+    for number in range(3000):  # more than a pipe holds: the listing cannot have ended before it is killed
+        (big / f"a file with quite a long name {number}").touch()
     cluster.fault = Fault(LIST, kill_after_bytes=1)
     assert "exit status 137" in refused(cluster, "prod/data")
 
