@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from limpet import registry
 from limpet.contracts.transport import Transport
+from limpet.registry.contained_backend import ContainedBackend
 from limpet.testing.certificates import identity
 from limpet.testing.site import Site
 
@@ -116,4 +117,5 @@ def test_one_that_ignores_it(tmp_path: Path) -> None:
     """The local backend has no network: the flags of an alias for all repositories must not disturb it."""
     transport = Transport(user_agent="x", stuck_request_timeout_s=1.0)
     backend = registry.open_backend(str(tmp_path), transport=transport)
-    assert type(backend).__name__ == "LocalBackend"
+    assert isinstance(backend, ContainedBackend)
+    assert type(backend.inner).__name__ == "LocalBackend"

@@ -215,3 +215,16 @@ def test_given_up_amid_a_result() -> None:
         time.sleep(0.02 * round_number)
         workers.kill()
         assert not reader.is_alive()
+
+
+@pytest.mark.skipif(not can_fork(), reason="needs fork")
+def test_earlier_workers_leave_no_descriptors() -> None:
+    """A program that makes a backup every hour would have no descriptors left after some weeks."""
+
+    def open_descriptors() -> int:
+        with Workers(State, 1) as workers:
+            workers.submit(total).result()
+        return len(os.listdir("/proc/self/fd"))
+
+    counts = [open_descriptors() for _ in range(6)]
+    assert counts[-1] <= counts[1]

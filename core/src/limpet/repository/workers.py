@@ -94,7 +94,9 @@ class Workers(Generic[S]):
         self.count = count or usable_cpus()
         self._executor: Executor
         if can_fork():
-            # What lives now is shared with the children until somebody writes to it: keep the collector off it.
+            # What lives now is shared with the children until somebody writes to it: keep the collector off it. What
+            # was kept from it for earlier workers may be garbage by now, that holds pipes.
+            gc.unfreeze()
             gc.collect()
             gc.freeze()
             context = multiprocessing.get_context("fork")

@@ -14,6 +14,7 @@ import pytest
 import requests
 from limpet.contracts.backend import CONFIG_HANDLE, FileKind
 from limpet.errors import BackendError, UsageError
+from limpet.registry.contained_backend import ContainedBackend
 from limpet.registry.opening import open_backend
 from limpet.testing.backend import save_all
 from limpet_backend_swift import SwiftBackend
@@ -70,8 +71,9 @@ def opened(environment: dict[str, str]) -> SwiftBackend:
         for name, value in environment.items():
             patch.setenv(name, value)
         backend = open_backend(f"swift:{CONTAINER}:/")
-    assert isinstance(backend, SwiftBackend)
-    return backend
+    assert isinstance(backend, ContainedBackend)
+    assert isinstance(backend.inner, SwiftBackend)
+    return backend.inner
 
 
 def works(environment: dict[str, str]) -> None:
