@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +32,13 @@ class Memories:
         self._folder = folder
 
     def recall(self, snapshot_id: str) -> dict[str, Memory]:
-        """What was kept with the snapshot, by path; nothing where there is no such file, or none that makes sense."""
+        """What was kept with the snapshot, by path: all that is there and makes sense."""
         try:
             found = json.loads(self._file(snapshot_id).read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
-        return found if isinstance(found, dict) and all(isinstance(value, dict) for value in found.values()) else {}
+        memories = found.items() if isinstance(found, dict) else ()
+        return {path: memory for path, memory in memories if _makes_sense(memory)}
 
     def keep(self, snapshot_id: str, memories: Mapping[str, Memory]) -> None:
         """Write it down, whole or not at all; SourceError if that is not possible."""
@@ -65,3 +66,22 @@ class Memories:
             files = sorted(self._folder.glob("*.json"), key=lambda file: file.stat().st_mtime_ns)
             for file in files[:-KEPT_SNAPSHOTS]:
                 file.unlink(missing_ok=True)
+
+
+def _makes_sense(memory: object) -> bool:
+    """Whether its lists are of the shapes in which they are written; the rest is compared only."""
+    return (
+        isinstance(memory, dict)
+        and _are_rows(memory.get("samples"), (int, int, str))
+        and _are_rows(memory.get("written", []), (int, int))
+    )
+
+
+def _are_rows(found: object, kinds: Sequence[type]) -> bool:
+    return isinstance(found, list) and all(
+        isinstance(row, list)
+        and len(row) == len(kinds)
+        and all(isinstance(value, kind) for value, kind in zip(row, kinds, strict=True))
+        and all(value >= 0 for value in row if isinstance(value, int))
+        for row in found
+    )
