@@ -130,11 +130,13 @@ class PluginCalls:
 
     def _end(self, call: _Call, outer: _Call | None) -> None:
         self._here.call = outer
+        output = None
         with self._lock:
             self._under_way.discard(call)
             if not self._under_way and isinstance(sys.stdout, _Output):
-                sys.stdout.tell_rest()
-                sys.stdout = sys.stdout.genuine
+                output, sys.stdout = sys.stdout, sys.stdout.genuine
+        if output is not None:
+            output.tell_rest()  # with the lock free: who is told may call plugins
 
     def _watch(self) -> None:
         """Tell of calls that take long; the thread ends when there is nothing to watch."""
