@@ -16,7 +16,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from limpet.format import _chunker_py, _native
-from limpet.format.chunker import DEGREE, MAX_SIZE, MIN_SIZE, Chunker, is_irreducible, random_polynomial
+from limpet.format.chunker import (
+    DEGREE,
+    MAX_SIZE,
+    MIN_SIZE,
+    ZERO_CHUNK,
+    Chunker,
+    is_irreducible,
+    random_polynomial,
+)
 from limpet.testing.restic import Restic
 
 POLYNOMIAL = 0x3DA3358B4DC173
@@ -226,3 +234,9 @@ def test_random_polynomials() -> None:
     assert all(polynomial.bit_length() == DEGREE + 1 and is_irreducible(polynomial) for polynomial in made)
     assert not is_irreducible(0)
     assert not is_irreducible(1)
+
+
+def test_the_chunk_of_zeros() -> None:
+    """With a wrong id every hole of a backup would stand for some other blob, or for none."""
+    assert hashlib.sha256(bytes(MIN_SIZE)).digest() == ZERO_CHUNK
+    assert list(Chunker(POLYNOMIAL).cuts(memoryview(bytes(3 * MIN_SIZE)), True)) == [MIN_SIZE] * 3

@@ -7,11 +7,15 @@ from collections.abc import Callable
 
 from limpet.format._chunker_py import MAX_SIZE, MIN_SIZE, WINDOW
 from limpet.format.native import Chunker
+from limpet.ids import BlobId
 
-__all__ = ["DEGREE", "MAX_SIZE", "MIN_SIZE", "WINDOW", "Chunker", "is_irreducible", "random_polynomial"]
+__all__ = ["DEGREE", "MAX_SIZE", "MIN_SIZE", "WINDOW", "ZERO_CHUNK", "Chunker", "is_irreducible", "random_polynomial"]
 
 DEGREE = 53
 """Of the polynomials of new repositories: the largest prime that leaves room for a byte in 64 bits."""
+
+ZERO_CHUNK = BlobId(bytes.fromhex("07854d2fef297a06ba81685e660c332de36d5d18d546927d30daad6d7fda1541"))
+"""The chunk that zeros are cut into: the smallest, MIN_SIZE of them, for their fingerprint is 0."""
 
 
 def random_polynomial(random_bytes: Callable[[int], bytes] = os.urandom) -> int:

@@ -7,27 +7,26 @@ import stat as stat_modes
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from hashlib import sha256
 from itertools import groupby
 
 from limpet.contracts.destination import Destination, Piece, StoredFile, StoredStatus
 from limpet.errors import DestinationError, NotFoundError
-from limpet.format.chunker import MIN_SIZE
+from limpet.format.chunker import ZERO_CHUNK
 from limpet.format.fields import Fields
 from limpet.format.filemode import st_mode_from_go
 from limpet.format.node import NodeType, decode_node
 from limpet.format.pack import BlobKind
 from limpet.ids import BlobId
 from limpet.operations.dump.archive import PlainWriter
-from limpet.operations.dump.entries import Entry, data_length, entry_of
+from limpet.operations.dump.entries import Entry, entry_of
 from limpet.operations.dump.pipeline import Pipeline
 from limpet.operations.dump.portions import contents
 from limpet.operations.walk import walk_fields
+from limpet.repository.blob_index import data_length
 from limpet.repository.repository import Repository
 
 FEW_BLOBS = 4
 """A file of so few blobs is read before workers would have been started."""
-_ZERO_CHUNK = BlobId(sha256(bytes(MIN_SIZE)).digest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ class _Reader:
         return StoredFile(path, entry.size_bytes, lambda: self._pieces(entry), _status(fields) if with_status else None)
 
     def _pieces(self, entry: Entry) -> Iterator[Piece]:
-        for is_zero, blobs in groupby(entry.blobs, lambda blob: blob[0] == _ZERO_CHUNK):
+        for is_zero, blobs in groupby(entry.blobs, lambda blob: blob[0] == ZERO_CHUNK):
             group = list(blobs)
             if is_zero:
                 yield Piece(sum(data_length(place) for _, place in group), None)

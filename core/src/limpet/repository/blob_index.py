@@ -11,6 +11,14 @@ from limpet.format.native import IndexTable
 from limpet.format.pack import BlobKind, PackedBlob
 from limpet.ids import BlobId, StorageId
 
+Place = tuple[bytes, int, int, int]
+"""`(pack id, offset, sealed length, plain length or 0)` of a blob, as the index's table gives it."""
+
+
+def data_length(place: Place) -> int:
+    """Size in bytes of the plaintext of the blob at this place."""
+    return place[3] or place[2] - SEAL_OVERHEAD
+
 
 @dataclass(frozen=True, slots=True)
 class BlobLocation:

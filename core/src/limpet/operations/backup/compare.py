@@ -11,7 +11,6 @@ from typing import Any
 from limpet import filesystem
 from limpet.contracts.source import Entry, StatLike
 from limpet.errors import IntegrityError, LimpetError
-from limpet.format.crypto import SEAL_OVERHEAD
 from limpet.format.filemode import go_mode_from_stat
 from limpet.format.gojson import unquote_name
 from limpet.format.native import SameFiles
@@ -19,6 +18,7 @@ from limpet.format.node import Node, decode_node
 from limpet.format.pack import BlobKind
 from limpet.format.timestamps import Time, local_second, local_time, parse_time
 from limpet.ids import BlobId
+from limpet.repository.blob_index import data_length
 from limpet.repository.repository import Repository
 
 _DATA = BlobKind.DATA.value
@@ -109,7 +109,7 @@ class Comparer:
         if content is None:
             return []
         places = [self._repository.index.table.find(_DATA, blob_id) for blob_id in content]
-        lengths = [place[3] or place[2] - SEAL_OVERHEAD for place in places if place is not None]
+        lengths = [data_length(place) for place in places if place is not None]
         return list(zip(content, lengths, strict=True)) if sum(lengths) == old.get("size", 0) else []
 
     def same_metadata(self, status: StatLike, old: Fields) -> bool:

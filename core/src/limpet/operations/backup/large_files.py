@@ -14,13 +14,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import BinaryIO
 
 from limpet import filesystem
 from limpet.contracts.source import Extent, StatLike
 from limpet.errors import SourceError
-from limpet.format.chunker import MAX_SIZE, MIN_SIZE, Chunker
+from limpet.format.chunker import MAX_SIZE, MIN_SIZE, ZERO_CHUNK, Chunker
 from limpet.ids import BlobId
 from limpet.operations.backup.content import Chunk, Content, KnownStream, RealFile, Stream
 from limpet.operations.backup.reading import SealedChunks, seal_data, seal_window
@@ -34,8 +33,6 @@ TASK_BYTES = 4 * MIB
 QUEUED_FILES = 64
 
 _ZEROS = bytes(MIN_SIZE)
-_ZERO_CHUNK = BlobId(sha256(_ZEROS).digest())
-"""Zeros are cut at the smallest size: their fingerprint is 0."""
 _random = random.SystemRandom()
 
 
@@ -188,7 +185,7 @@ class LargeFileReader:
                 self._add_zeros(file, 1)
             else:
                 chunks.append((len(file.chunks), offset, length))
-                file.chunks.append(_ZERO_CHUNK)  # its place, until the id is known
+                file.chunks.append(ZERO_CHUNK)  # its place, until the id is known
                 file.size += length
             offset += length
         _random.shuffle(chunks)
@@ -236,7 +233,7 @@ class LargeFileReader:
             with file.lock:
                 file.pending += 1
             self._saver.submit(seal_data, lambda sealed, error: self._zeros_stored(file, sealed, error), [_ZEROS])
-        file.chunks.extend([_ZERO_CHUNK] * count)
+        file.chunks.extend([ZERO_CHUNK] * count)
         file.size += count * MIN_SIZE
         self._advanced(count * MIN_SIZE)
 

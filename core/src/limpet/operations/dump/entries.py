@@ -7,17 +7,15 @@ from dataclasses import dataclass
 
 from limpet.errors import RepositoryError
 from limpet.format import fields as read
-from limpet.format.crypto import SEAL_OVERHEAD
 from limpet.format.fields import Fields
 from limpet.format.node import raw_name
 from limpet.format.pack import BlobKind
 from limpet.ids import BlobId
 from limpet.operations.restore.names import invalid_name
 from limpet.operations.walk import walk_fields
+from limpet.repository.blob_index import Place, data_length
 from limpet.repository.repository import Repository
 
-Place = tuple[bytes, int, int, int]
-"""`(pack id, offset, sealed length, plain length or 0)`, as the index's table gives it."""
 Blob = tuple[BlobId, Place]
 
 
@@ -59,11 +57,6 @@ def entries_below(
             raise RepositoryError(f"{shown(path)} is not put into an archive: the name is not safe, {reason}")
         if holds(fields):
             yield entry_of(repository, path.lstrip(b"/"), fields)
-
-
-def data_length(place: Place) -> int:
-    """Size in bytes of the plaintext of the blob at this place."""
-    return place[3] or place[2] - SEAL_OVERHEAD
 
 
 def shown(path: bytes) -> str:

@@ -9,7 +9,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from limpet.ids import BlobId, StorageId
-from limpet.operations.dump.entries import Blob, Entry, Place, data_length
+from limpet.operations.dump.entries import Blob, Entry
+from limpet.repository.blob_index import Place, data_length
 
 PORTION_BYTES = 4 * 1024 * 1024
 """Plaintext, and sealed bytes, of a portion; a single blob may be larger."""

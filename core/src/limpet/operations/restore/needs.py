@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from limpet.format.crypto import SEAL_OVERHEAD
 from limpet.ids import BlobId, StorageId
+from limpet.repository.blob_index import Place
 
 _NEED = struct.Struct("<QIIIQ32s")  # offset, length and plain length in the pack; file number; offset in the file; id
 JOIN_GAP_BYTES = 256 * 1024
@@ -16,15 +17,6 @@ OUTPUT_BYTES = 64 * 1024 * 1024
 """No task writes more than about this, so that nothing takes long to stop."""
 FILE_COST_BYTES = 32 * 1024
 """What making a file costs, in bytes that could be written instead."""
-
-
-Place = tuple[bytes, int, int, int]
-"""`(pack id, offset, sealed length, plain length or 0)`, as the index's table gives it."""
-
-
-def data_length(place: Place) -> int:
-    """Size in bytes of the plaintext of the blob at this place."""
-    return place[3] or place[2] - SEAL_OVERHEAD
 
 
 @dataclass(slots=True)  # not frozen: making one takes a third of the time

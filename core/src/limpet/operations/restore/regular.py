@@ -10,12 +10,13 @@ from limpet.errors import RepositoryError
 from limpet.format.pack import BlobKind
 from limpet.ids import BlobId
 from limpet.operations.restore import tasks
-from limpet.operations.restore.needs import Needs, Place, data_length
+from limpet.operations.restore.needs import Needs
 from limpet.operations.restore.options import Overwrite
 from limpet.operations.restore.record import Entry
 from limpet.operations.restore.run import Run
 from limpet.operations.restore.target import join
 from limpet.operations.restore.taskqueue import Batch
+from limpet.repository.blob_index import Place, data_length
 
 BATCH_SIZE = 128
 COMPARE_BYTES = 256 * 1024 * 1024
