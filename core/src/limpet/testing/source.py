@@ -7,7 +7,8 @@ class TestMySource(SourceConformance):
         yield source
         source.close()
 
-The source must have something to deliver. Override `bad_request` with a request that `open` or `targets` refuses.
+The source must have something to deliver. Override `bad_request` with a request that `open`, `begin` or `targets`
+refuses.
 """
 
 from __future__ import annotations
@@ -38,6 +39,11 @@ class SourceConformance:
     @abstractmethod
     def bad_request(self) -> SourceRequest:
         """A request that cannot be met: nothing is there, or it makes no sense."""
+
+    @pytest.fixture(autouse=True)
+    def begun(self, source: Source) -> None:
+        """As a first backup does: it tells of no parent before it asks for anything."""
+        source.begin(None)
 
     def test_states_the_contract_it_was_built_for(self, source: Source) -> None:
         """A source of another contract version would be called in a way that it does not understand."""
@@ -163,9 +169,10 @@ class SourceConformance:
 
 
 def deliver(kind: type[Source], request: SourceRequest) -> None:
-    """Open, read all, finish, close."""
+    """Open, begin without a parent, read all, finish, close."""
     source = kind.open(request)
     try:
+        source.begin(None)
         read_all(source)
         source.finish()
     finally:

@@ -44,6 +44,7 @@ def makes_sense(kind: type[Source], request: SourceRequest) -> bool:
     except LimpetError:
         return False
     try:
+        source.begin(None)
         return bool(source.targets())
     except LimpetError:
         return False
