@@ -17,7 +17,7 @@ from limpet_source_device.usage import all_mounts
 
 from tests.services.loop_device import MIB, LoopDevice, is_frozen, thaw
 from tests.services.process import ROOT
-from tests.sources.runs import Runs, wait_until
+from tests.sources.runs import Runs, running, wait_until
 
 FREEZE = ("-o", "device.freeze=true")
 LIMIT_S = 60.0
@@ -40,15 +40,7 @@ def device(tmp_path: Path) -> Iterator[LoopDevice]:
 
 def guards(point: Path) -> list[int]:
     """The processes that keep the file system frozen."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = place.read_bytes().split(b"\0")
-        except OSError:
-            continue  # it ended
-        if str(point).encode() in words and any(word.endswith(b"guard.py") for word in words):
-            found.append(int(place.parent.name))
-    return found
+    return running("guard.py", point)
 
 
 class SlowReader:

@@ -98,7 +98,6 @@ def test_restore_to_a_full_disk(tmp_path: Path, flags: tuple[str, ...]) -> None:
         filler = fill_up(disk, leave_kib=6_000)
         ended = site.run("restore", *flags, f"latest:{source}", "--target", target, code=1)
         assert ended.last_line.startswith("Fatal: no space left while writing ")
-        assert "large-" in ended.last_line
         assert str(target) in ended.last_line
         assert "Traceback" not in ended.err
         assert not site.files("locks")

@@ -93,6 +93,18 @@ class Runs:
         assert self.leftovers() == []
         return said
 
+    def failure(self, process: subprocess.Popen[str], command: str) -> str:
+        """The one line of a started backup whose dump failed; AssertionError if it saved or left anything.
+
+        `command` is what the line names: the address and the program.
+        """
+        said = "".join(process.communicate(timeout=TIMEOUT_S))
+        assert process.returncode == 1, said
+        assert (self.snapshot_count(), self.leftovers()) == (0, [])
+        [line] = [line for line in said.splitlines() if line.strip()]
+        assert line.startswith(f"Fatal: {command} failed: "), line
+        return line
+
     def restored(self, path: str, snapshot: str = "latest") -> bytes:
         """The content of a file of a snapshot."""
         done = subprocess.run(
@@ -112,6 +124,25 @@ class Runs:
         return [str(path.relative_to(self.temporary)) for path in self.temporary.rglob("*")]
 
 
+def processes() -> Iterator[tuple[int, bytes]]:
+    """The id of every process of this machine, and its command line with a zero byte after each word."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            yield int(path.parent.name), path.read_bytes()
+        except OSError:
+            continue  # it ended
+
+
+def running(program: str, word: str | Path) -> list[int]:
+    """The ids of processes of a program (how a word of the command line ends) that were given this word."""
+    return [
+        pid
+        for pid, command_line in processes()
+        if os.fsencode(word) in (words := command_line.split(b"\0"))
+        and any(one.endswith(program.encode()) for one in words)
+    ]
+
+
 @contextmanager
 def command_lines() -> Iterator[set[bytes]]:
     """All command lines of this machine's processes that were seen while it lasts."""
@@ -120,11 +151,7 @@ def command_lines() -> Iterator[set[bytes]]:
 
     def watch() -> None:
         while not done.is_set():
-            for path in Path("/proc").glob("[0-9]*/cmdline"):
-                try:
-                    seen.add(path.read_bytes())
-                except OSError:
-                    continue  # it ended
+            seen.update(command_line for _pid, command_line in processes())
             time.sleep(0.002)
 
     watcher = threading.Thread(target=watch)

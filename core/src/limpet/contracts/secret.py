@@ -5,14 +5,25 @@ On a command line others can read it. No message holds any of it.
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
+from collections.abc import Sequence
 
 from limpet.contracts.options import Option, Options
 from limpet.errors import UsageError
 
 TIME_LIMIT_S = 120.0
 """For the command: longer than anybody needs to unlock a store, shorter than the night."""
+_SECRET_NAME = re.compile(
+    r"PASSW|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|APIKEY|CONNECTION_STRING|_(?:KEY|PASS|PWD|AUTH|SAS)(?:_|$)",
+    re.IGNORECASE,
+)
+
+
+def looks_secret(variable: str) -> bool:
+    """Whether a variable of the environment holds a secret, by its name: RESTIC_PASSWORD, MYSQL_PWD, B2_ACCOUNT_KEY."""
+    return _SECRET_NAME.search(variable) is not None
 
 
 def secret_options(plugin: str, name: str, meaning: str) -> tuple[Option, Option, Option]:
@@ -56,14 +67,20 @@ def _content(option: str, path: str) -> bytes:
         raise UsageError(f"{option}: cannot read {path}: {reason}") from error
 
 
-def printed_secret(option: str, line: str) -> bytes:
-    """What the command line prints; UsageError naming the option where it fails or takes longer than the limit."""
+def command_words(option: str, line: str) -> Sequence[str]:
+    """The words of a command line, quoted as in a shell; UsageError naming the option where it is none."""
     try:
         words = shlex.split(line)
     except ValueError as error:
         raise UsageError(f"{option} is not a command line: {error}") from error
     if not words:
         raise UsageError(f"{option} is empty")
+    return words
+
+
+def printed_secret(option: str, line: str) -> bytes:
+    """What the command line prints; UsageError naming the option where it fails or takes longer than the limit."""
+    words = command_words(option, line)
     try:
         done = subprocess.run(
             words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, check=False, timeout=TIME_LIMIT_S

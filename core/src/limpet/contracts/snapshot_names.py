@@ -29,6 +29,12 @@ def is_snapshot_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
+def is_made_here(name: str) -> bool:
+    """Whether a process of this host and container made it, so that `is_leftover` can tell whether that lives."""
+    match = _NAME.fullmatch(name)
+    return match is not None and match[1] == _host()
+
+
 def is_leftover(name: str) -> bool:
     """Whether a process of this host made it that is gone. Never for one of another host or container: who knows."""
     match = _NAME.fullmatch(name)

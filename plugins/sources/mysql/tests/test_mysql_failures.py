@@ -19,7 +19,9 @@ from tests.services.mariadb_server import MariadbServer
 from tests.services.process import free_port
 from tests.sources.mysql_shop import SECRET, address, password_file
 from tests.sources.recorded import record_calls, recorded_calls
-from tests.sources.runs import Runs, command_lines, wait_until
+from tests.sources.runs import Runs, command_lines, running, wait_until
+
+DUMP = "mysql://root@localhost/large: command mariadb-dump"
 
 
 def test_passwords_show_nowhere(server: MariadbServer, runs: Runs, tmp_path: Path) -> None:
@@ -79,7 +81,7 @@ def test_a_server_killed_amid_its_dump(server: MariadbServer, runs: Runs) -> Non
     """The dump is cut and looks whole up to there: only the exit code tells, and it must be listened to."""
     with stuck_amid_dump(server, runs) as process:
         server.process.kill()
-        assert "Lost connection" in failure(process, runs)
+        assert "Lost connection" in runs.failure(process, DUMP)
     server.start()
     runs.backup(address(server, "large"))
 
@@ -89,7 +91,7 @@ def test_a_dump_program_killed(server: MariadbServer, runs: Runs) -> None:
     with stuck_amid_dump(server, runs) as process:
         [pid] = dump_pids(server)
         os.kill(pid, signal.SIGKILL)
-        assert "signal: killed" in failure(process, runs)
+        assert "signal: killed" in runs.failure(process, DUMP)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -124,27 +126,9 @@ def stuck_amid_dump(server: MariadbServer, runs: Runs) -> Iterator[subprocess.Po
             process.communicate()
 
 
-def failure(process: subprocess.Popen[str], runs: Runs) -> str:
-    """The one line of a backup that fails and saves nothing."""
-    said = "".join(process.communicate(timeout=100))
-    assert process.returncode == 1, said
-    assert (runs.snapshot_count(), runs.leftovers()) == (0, [])
-    [line] = [line for line in said.splitlines() if line.strip()]
-    assert line.startswith("Fatal: mysql://root@localhost/large: command mariadb-dump failed: ")
-    return line
-
-
 def dump_pids(server: MariadbServer) -> list[int]:
     """Dumps from this server."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if words[0].endswith(b"mariadb-dump") and f"--socket={server.socket}".encode() in words:
-            found.append(int(path.parent.name))
-    return found
+    return running("mariadb-dump", f"--socket={server.socket}")
 
 
 def test_a_dump_without_an_end_is_none(server: MariadbServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

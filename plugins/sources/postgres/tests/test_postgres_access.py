@@ -17,6 +17,7 @@ from tests.hooks.desk import PASSWORD, Desk, made_desk
 from tests.services.postgres_server import PostgresServer
 from tests.services.process import free_port
 from tests.services.waiting import wait_for
+from tests.sources.runs import processes
 
 SECRET = "h'unter \\2"
 APP = "app"
@@ -180,7 +181,7 @@ def test_password_is_seen_nowhere(server: PostgresServer, tmp_path: Path, restic
     with server.locked("held"):
         process = desk.start("backup", "-v", "-v", address, PGPASSWORD=SECRET)
         wait_for(server.is_waited_for, "the dump's waiting for the lock")
-        lines = command_lines()
+        lines = [line for _pid, line in processes()]
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert any(b"pg_dump" in line and APP.encode() in line for line in lines)
@@ -233,14 +234,3 @@ def refusal(address: str) -> str:
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("postgres://")
     return str(caught.value)
-
-
-def command_lines() -> Sequence[bytes]:
-    """Of every process that anybody may look at."""
-    lines = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            lines.append(path.read_bytes())
-        except OSError:
-            continue  # It has ended.
-    return lines

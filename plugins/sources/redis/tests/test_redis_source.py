@@ -22,11 +22,12 @@ from tests.services.process import free_port
 from tests.services.redis_server import RedisServer
 from tests.sources.recorded import record_calls, recorded_calls
 from tests.sources.redis_shop import contents, started_from
-from tests.sources.runs import PASSWORD, Runs, command_lines, wait_until
+from tests.sources.runs import PASSWORD, Runs, command_lines, running, wait_until
 
 SECRET = "pass word'\"\\ü"
 RESTIC = Path(os.environ.get("LIMPET_RESTIC", "restic"))
 RDB = "/redis/localhost/dump.rdb"
+DUMP = "redis://localhost/: command redis-cli"
 
 
 def address(server: RedisServer, more: str = "") -> str:
@@ -167,7 +168,7 @@ def test_a_server_killed_amid_its_dump(runs: Runs, tmp_path: Path) -> None:
     """The stream is cut, and what there is of it was written without complaint."""
     with slow_dump(runs, tmp_path) as (server, process):
         server.process.kill()
-        failure(process, runs)
+        runs.failure(process, DUMP)
     server.close()
 
 
@@ -176,7 +177,7 @@ def test_a_dump_program_killed(runs: Runs, tmp_path: Path) -> None:
     with slow_dump(runs, tmp_path) as (server, process):
         [pid] = dump_pids(server)
         os.kill(pid, signal.SIGKILL)
-        assert "signal: killed" in failure(process, runs)
+        assert "signal: killed" in runs.failure(process, DUMP)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -205,27 +206,9 @@ def slow_dump(runs: Runs, folder: Path) -> Iterator[tuple[RedisServer, subproces
             process.communicate()
 
 
-def failure(process: subprocess.Popen[str], runs: Runs) -> str:
-    """The one line of a backup that fails and saves nothing."""
-    said = "".join(process.communicate(timeout=100))
-    assert process.returncode == 1, said
-    assert (runs.snapshot_count(), runs.leftovers()) == (0, [])
-    [line] = [line for line in said.splitlines() if line.strip()]
-    assert line.startswith("Fatal: redis://localhost/: command redis-cli failed: ")
-    return line
-
-
 def dump_pids(server: RedisServer) -> list[int]:
     """Dumps from this server."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if words[0].endswith(b"redis-cli") and os.fsencode(server.socket) in words:
-            found.append(int(path.parent.name))
-    return found
+    return running("redis-cli", server.socket)
 
 
 @pytest.mark.parametrize(

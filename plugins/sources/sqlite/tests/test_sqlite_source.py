@@ -21,7 +21,7 @@ from limpet.testing.restic import Restic
 from limpet.testing.source import SourceConformance
 from limpet_source_sqlite import SqliteSource
 
-from tests.sources.runs import PASSWORD, TIMEOUT_S, Runs, wait_until
+from tests.sources.runs import PASSWORD, TIMEOUT_S, Runs, running, wait_until
 
 JOURNALS = ["wal", "delete"]
 METHODS = ["backup", "vacuum"]
@@ -134,15 +134,7 @@ def copier_is_running(path: Path) -> bool:
 
 def copiers(path: Path) -> list[int]:
     """The processes that copy the database."""
-    found = []
-    for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = cmdline.read_bytes().split(b"\0")
-        except OSError:
-            continue  # it ended
-        if b"limpet_source_sqlite.copier" in words and os.fsencode(path) in words:
-            found.append(int(cmdline.parent.name))
-    return found
+    return running("limpet_source_sqlite.copier", path)
 
 
 class TestBackup(SourceConformance):

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from limpet import registry
 from limpet.cli.configuration.document import Place
+from limpet.contracts.secret import looks_secret
 
 _USE = re.compile(r"(\$?)\$\{([^{}]*)(\}?)")
 _INSIDE = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(?::-(.*))?", re.DOTALL)
-_SECRET_NAME = re.compile(r"PASSW|PASSPHRASE|SECRET|TOKEN|CREDENTIAL|_KEY$|_KEY_|APIKEY", re.IGNORECASE)
 HIDDEN = "***"
 
 
@@ -64,11 +64,6 @@ def expand(text: str, place: Place, environ: Mapping[str, str] | None = None) ->
     value = _USE.sub(lambda match: fill(match, shows=False), text)
     shown = _USE.sub(lambda match: fill(match, shows=True), text)
     return Text(_at_home(value), registry.redact(_at_home(shown)), has_secret)
-
-
-def looks_secret(variable: str) -> bool:
-    """Whether a variable of this name holds a secret, by its name."""
-    return _SECRET_NAME.search(variable) is not None
 
 
 def only_variable(text: str) -> str | None:

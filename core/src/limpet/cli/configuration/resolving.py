@@ -8,7 +8,7 @@ from pathlib import Path
 
 from limpet import registry
 from limpet.cli.configuration.document import Setting, Table
-from limpet.cli.configuration.expansion import Text, holds_literal_secret, looks_secret
+from limpet.cli.configuration.expansion import Text, holds_literal_secret
 from limpet.cli.configuration.flags import Flag, flags_of, global_flags, read_flags
 from limpet.cli.configuration.inheritance import EXTEND, EXTENDABLE, INHERITS, lineage_names, with_inherited
 from limpet.cli.configuration.plugin_options import PluginOption, kinds_called, plugin_aliases, read_options
@@ -21,6 +21,7 @@ from limpet.cli.configuration.repositories import (
     read_repositories,
     read_repository,
 )
+from limpet.contracts.secret import looks_secret
 from limpet.registry.kinds import PluginKind
 from limpet.registry.loading import names
 

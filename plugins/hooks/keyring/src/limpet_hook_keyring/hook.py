@@ -7,9 +7,10 @@ from typing import ClassVar
 
 from limpet.contracts.hooks import Hook, hookimpl
 from limpet.contracts.options import Option, Options
+from limpet.contracts.secret import command_words
 from limpet.errors import HookError, UsageError
 
-from limpet_hook_keyring.store_command import command_words, printed_password
+from limpet_hook_keyring.store_command import printed_password
 
 SERVICE = "limpet"
 
@@ -41,7 +42,7 @@ class KeyringHook(Hook):
             raise UsageError(f"keyring.timeout must be longer than nothing, not {timeout_s!r}")
         self._timeout_s = float(timeout_s)
         self._service = str(options["service"] or SERVICE)
-        self._command = command_words(str(options["command"])) if options["command"] else None
+        self._command = command_words("keyring.command", str(options["command"])) if options["command"] else None
 
     @hookimpl
     def limpet_password(self, location: str) -> str:

@@ -4,26 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import signal
 import subprocess
 import sys
 from collections.abc import Sequence
 
-from limpet.errors import HookError, UsageError
+from limpet.errors import HookError
 
 ENTRY, SERVICE = "{entry}", "{service}"
-
-
-def command_words(line: str) -> Sequence[str]:
-    """The words of the command line, quoted as in a shell; UsageError where it is none."""
-    try:
-        words = shlex.split(line)
-    except ValueError as error:
-        raise UsageError(f"keyring.command is not a command line: {error}") from error
-    if not words:
-        raise UsageError("keyring.command is empty")
-    return words
 
 
 def printed_password(words: Sequence[str], service: str, entry: str, timeout_s: float) -> str | None:

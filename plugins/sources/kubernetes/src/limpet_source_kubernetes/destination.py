@@ -191,7 +191,7 @@ class _Ending:
     def __init__(self, command: RemoteCommand) -> None:
         self._command = command
         self._code = 0
-        self._problem: SourceError | None = None
+        self._problem: SourceError | None = SourceError(f"{command.what}: nobody knows how the command ended")
         self._listener = threading.Thread(target=self._listen, name="limpet-ending", daemon=True)
         self._listener.start()
 
@@ -213,7 +213,7 @@ class _Ending:
 
     def _listen(self) -> None:
         try:
-            self._code = self._command.wait()
+            self._code, self._problem = self._command.wait(), None
         except SourceError as error:
             self._problem = error
 

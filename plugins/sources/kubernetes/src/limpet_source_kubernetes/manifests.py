@@ -19,7 +19,7 @@ from limpet.contracts.source import Entry, Folder, MadeStat
 from limpet.errors import SourceError
 
 from limpet_source_kubernetes.address import manifests_path
-from limpet_source_kubernetes.api import ApiError, Cluster
+from limpet_source_kubernetes.api import ApiError, Cluster, object_path
 from limpet_source_kubernetes.listing import made_folder
 from limpet_source_kubernetes.settings import Manifests, Settings
 from limpet_source_kubernetes.telling import Telling
@@ -93,9 +93,7 @@ class NamespaceManifests:
             yield Folder(path + b"/" + name, found[name])
 
     def _objects(self, resource: Resource) -> Iterator[Fields]:
-        start = "/api" if "/" not in resource.api_version else "/apis"
-        path = f"{start}/{resource.api_version}/namespaces/{self.namespace}/{resource.plural}"
-        for item in self._cluster.list(path):
+        for item in self._cluster.list(object_path(resource.api_version, self.namespace, resource.plural)):
             if LABEL not in (item["metadata"].get("labels") or {}):  # our own helpers
                 yield item
 

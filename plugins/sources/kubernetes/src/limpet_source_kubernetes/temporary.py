@@ -5,16 +5,14 @@ Each is labelled, so that what a killed run has left is found. A helper pod ends
 
 from __future__ import annotations
 
-import os
-import socket
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
+from limpet.contracts.snapshot_names import is_leftover, is_made_here, new_snapshot_name
 from limpet.errors import SourceError
 
 from limpet_source_kubernetes.api import ApiError, Cluster, object_path
@@ -105,37 +103,48 @@ class Temporaries:
         made, self._made = self._made, []
         for kind in _Kind:
             for namespace, name in [(item[1], item[2]) for item in made if item[0] is kind]:
-                try:
-                    self._cluster.delete(kind.path(namespace, name), grace_s=0)
-                except ApiError as error:
-                    plural = kind.value[1]
-                    self._telling.warning(
-                        f"{plural} {namespace}/{name} could not be removed: {error}; "
-                        f"the next run will, or: kubectl -n {namespace} delete {plural} {name}"
-                    )
+                self._delete(kind, namespace, name)
 
     def remove_leftovers(self, namespace: str) -> None:
         """Take away what killed runs have left in the namespace: of this machine at once, of others when it is old."""
         for kind in _Kind:
-            with suppress(ApiError):  # No snapshots here, or no right to list them: then there is nothing of ours.
-                for item in list(self._cluster.list(kind.path(namespace), LABEL)):
-                    self._remove_leftover(kind, namespace, item["metadata"])
+            try:
+                found = list(self._cluster.list(kind.path(namespace), LABEL))
+            except ApiError:  # No snapshots here, or no right to list them: then there is nothing of ours.
+                continue
+            for item in found:
+                self._remove_leftover(kind, namespace, item["metadata"])
 
     def _remove_leftover(self, kind: _Kind, namespace: str, metadata: Fields) -> None:
         if metadata["labels"][LABEL] == self._run or "deletionTimestamp" in metadata:
             return
-        is_dead = _is_dead((metadata.get("annotations") or {}).get(OWNER, ""))
-        if is_dead is None:
-            is_dead = _age_s(metadata) > self._settings.leftovers_after_s
-        if is_dead:
-            name = str(metadata["name"])
-            self._cluster.delete(kind.path(namespace, name), grace_s=0)
+        owner, name = str((metadata.get("annotations") or {}).get(OWNER)), str(metadata["name"])
+        is_dead = is_leftover(owner) if is_made_here(owner) else _age_s(metadata) > self._settings.leftovers_after_s
+        if is_dead and self._delete(kind, namespace, name):
             self._telling.warning(f"removed {kind.value[1]} {namespace}/{name}, which a run that was killed had left")
+
+    def _delete(self, kind: _Kind, namespace: str, name: str) -> bool:
+        """Whether it is gone; else it is told."""
+        try:
+            self._cluster.delete(kind.path(namespace, name), grace_s=0)
+        except ApiError as error:
+            plural = kind.value[1]
+            self._telling.warning(
+                f"{plural} {namespace}/{name} could not be removed: {error}; "
+                f"the next run will, or: kubectl -n {namespace} delete {plural} {name}"
+            )
+            return False
+        return True
 
     def _create(self, kind: _Kind, namespace: str, spec: Fields) -> str:
         self._count += 1
         name = f"limpet-{self._run}-{self._count}"
-        metadata = {"name": name, "namespace": namespace, "labels": {LABEL: self._run}, "annotations": {OWNER: _own()}}
+        metadata = {
+            "name": name,
+            "namespace": namespace,
+            "labels": {LABEL: self._run},
+            "annotations": {OWNER: new_snapshot_name()},
+        }
         body = {"apiVersion": kind.value[0], "kind": kind.value[2], "metadata": metadata, "spec": spec}
         self._made.append((kind, namespace, name))  # first: an answer that is lost may have been a yes
         self._cluster.create(kind.path(namespace), body)
@@ -192,30 +201,6 @@ def _pod_runs(pod: Fields) -> str | None:
     if status.get("phase") in ("Failed", "Succeeded"):
         raise SourceError(f"the helper pod {name} ended: {status.get('reason') or reasons[-1]}")
     return None if status.get("phase") == "Running" else "; ".join(reasons)
-
-
-def _own() -> str:
-    """Who makes an object: machine, process, and when that was started."""
-    return f"{socket.gethostname()}/{os.getpid()}/{_started(os.getpid())}"
-
-
-def _is_dead(owner: str) -> bool | None:
-    """Whether a process of this machine is gone; None where that is not to be told from here."""
-    host, _, rest = owner.partition("/")
-    number, _, started = rest.partition("/")
-    if host != socket.gethostname() or not number.isdigit():
-        return None
-    return _started(int(number)) != started
-
-
-def _started(process: int) -> str:
-    """When a process of this machine was started, in the kernel's words; empty if there is none."""
-    try:
-        with open(f"/proc/{process}/stat", "rb") as file:
-            # The name in parentheses may hold anything; field 22 is the 20th behind it.
-            return file.read().rpartition(b")")[2].split()[19].decode()
-    except (OSError, IndexError):
-        return ""
 
 
 def _age_s(metadata: Fields) -> float:
