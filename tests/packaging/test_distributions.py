@@ -24,6 +24,7 @@ PLUGINS = {
     "backend": ("azure", "b2", "gs", "libcloud", "rclone", "rest", "s3", "sftp", "swift"),
     "source": ("device", "etcd", "kubernetes", "ldap", "mongodb", "mysql", "postgres", "redis", "sqlite"),
     "hook": ("btrfs", "healthchecks", "keyring", "lvm", "notify", "prometheus", "zfs"),
+    "command": ("mount", "serve", "webdav"),
 }
 PROGRAMS = Path(__file__).with_name("programs")
 MakeEnvironment = Callable[..., Environment]

@@ -1,0 +1,1 @@
+"""Limpet command: browse snapshots as a file system."""

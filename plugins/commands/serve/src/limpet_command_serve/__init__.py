@@ -1,0 +1,1 @@
+"""Limpet command: a server for restic's REST protocol."""

@@ -1,0 +1,1 @@
+"""Limpet command: browse snapshots over WebDAV, where there is no FUSE."""
