@@ -14,6 +14,10 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 	"$$name" -c 'import sys; assert sys.version_info >= (3, 11); print(sys.executable)' 2>/dev/null && break; done)
 
 PROJECTS := core $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/*/pyproject.toml)) .
+# Mounting needs libfuse; without it all else is installed.
+INSTALLED = $(filter-out $(shell pkg-config --exists fuse3 2>/dev/null || echo plugins/commands/mount),$(PROJECTS))
+# What the distributions of this folder are built with, and pyfuse3, of which there is only the source.
+BUILDERS := setuptools wheel hatchling editables setuptools-scm Cython
 NATIVE := core/setup.py $(wildcard core/src/limpet/format/native/*)
 # mypy takes no folder that begins with a dot, so the root's own conftest.py is named
 TYPED := core/src plugins tests core/tests examples benchmarks conftest.py
@@ -92,12 +96,12 @@ $(VENV)/.created: constraints.txt | system-python
 	@echo '== a Python environment in $(VENV), made with $(PYTHON)'
 	@rm -rf $(VENV)
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install -qq --upgrade -c constraints.txt pip setuptools wheel hatchling editables
+	@$(BIN)/python -m pip install -qq --upgrade -c constraints.txt pip $(BUILDERS)
 	@touch $@
 
 $(VENV)/.limpet: $(VENV)/.created $(NATIVE) $(addsuffix /pyproject.toml,$(PROJECTS))
 	@echo '== Limpet and its plugins from this folder into $(VENV), with the C extension if a compiler is there'
-	@$(BIN)/python -m pip install -qq -c constraints.txt --no-build-isolation $(addprefix -e ./,$(PROJECTS))
+	@$(BIN)/python -m pip install -qq -c constraints.txt --no-build-isolation $(addprefix -e ./,$(INSTALLED))
 	@touch $@
 
 $(VENV)/.development: $(VENV)/.limpet

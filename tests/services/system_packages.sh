@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the system packages that are missing, with apt-get, as root or through sudo; says what it does.
 # usage: system_packages.sh PYTHON build|test|long...
-#   build  what PYTHON needs to make an environment and to compile the C extension
+#   build  what PYTHON needs to make an environment, to compile the C extension, and to mount by FUSE
 #   test   the tools that the tests call
 #   long   those that only tests of `make test-long` call
 set -euo pipefail
@@ -23,6 +23,10 @@ need_for_build() {
     "$python" -c 'import os, sysconfig; assert os.path.exists(sysconfig.get_path("include") + "/Python.h")' 2> /dev/null || missing+=("$version-dev")
     need gcc gcc
     [ -e /usr/include/stdlib.h ] || missing+=(libc6-dev)
+    # pyfuse3 is compiled where it is installed, and mounting as another user than root takes fusermount3.
+    need pkg-config pkg-config
+    compgen -G '/usr/lib/*/pkgconfig/fuse3.pc' > /dev/null || missing+=(libfuse3-dev)
+    need fuse3 fusermount3
 }
 
 need_for_test() {
