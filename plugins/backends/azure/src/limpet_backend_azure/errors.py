@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
 import urllib3
+from limpet.contracts.retry_after import retry_after_s
 from limpet.errors import BackendError, MissingFileError
 
 LARGEST_SKEW_S = 10 * 60
@@ -44,7 +45,7 @@ def refused(what: str, status: int, headers: Mapping[str, str], body: bytes) -> 
     return BackendError(
         f"{what}: {reason} ({answered})" if reason else f"{what}: {answered}",
         permanent=permanent,
-        retry_after_s=None if permanent else _retry_after_s(headers),
+        retry_after_s=None if permanent else retry_after_s(headers.get("Retry-After")),
     )
 
 
@@ -81,11 +82,6 @@ def _clock_reason(headers: Mapping[str, str]) -> str | None:
         return None
     direction = "ahead" if skew_s > 0 else "behind"
     return f"this machine's clock is {round(abs(skew_s) / 60)} minutes {direction}: set it"
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    text = headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() else None
 
 
 def _innermost(error: BaseException) -> str:

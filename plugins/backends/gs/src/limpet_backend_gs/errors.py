@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 
 import urllib3
+from limpet.contracts.retry_after import retry_after_s
 from limpet.errors import BackendError, MissingFileError
 
 _TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -20,7 +21,9 @@ def refused(what: str, status: int, headers: Mapping[str, str], body: bytes) -> 
     if status == 404:
         return MissingFileError(shown if said else f"{what}: it does not exist")
     if status in _TRANSIENT_STATUS or reason in _TRANSIENT_REASONS:
-        return BackendError(f"{shown} (the service answered {status})", retry_after_s=_retry_after_s(headers))
+        return BackendError(
+            f"{shown} (the service answered {status})", retry_after_s=retry_after_s(headers.get("Retry-After"))
+        )
     hint = ""
     if status == 401:
         hint = "; the token or key is not accepted: sign in again, or name another in GOOGLE_APPLICATION_CREDENTIALS"
@@ -57,11 +60,6 @@ def _said(body: bytes) -> tuple[str, str]:
         return str(reasons[0].get("reason", "")), str(error.get("message", "")).strip().partition("\n")[0][:300]
     except (ValueError, KeyError, TypeError, AttributeError, IndexError):
         return "", ""
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    text = headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() else None
 
 
 def _innermost(error: BaseException) -> str:

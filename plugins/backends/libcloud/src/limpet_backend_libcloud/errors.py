@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from http import HTTPStatus
 
+from limpet.contracts.retry_after import retry_after_s
 from limpet.errors import BackendError
 
 TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 498})
@@ -58,9 +59,7 @@ def status_error(what: str, error: StatusError, host: str) -> BackendError:
     if status == 416:
         return BeyondEndError(message, permanent=True)
     permanent = (status < 500 and status not in TRANSIENT_STATUSES) or status in PERMANENT_SERVER_STATUSES
-    retry_after = (error.retry_after or "").strip()
-    pause_s = float(retry_after) if retry_after.isdigit() else None
-    return BackendError(message, permanent=permanent, retry_after_s=pause_s)
+    return BackendError(message, permanent=permanent, retry_after_s=retry_after_s(error.retry_after))
 
 
 def connection_error(what: str, error: Exception, host: str) -> BackendError:

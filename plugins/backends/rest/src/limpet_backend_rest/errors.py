@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 from limpet.contracts.backend import Handle
+from limpet.contracts.retry_after import retry_after_s
 from limpet.errors import BackendError, MissingFileError
 
 from limpet_backend_rest.wire import Answer
@@ -28,7 +27,7 @@ def status_error(what: str, location: str, answer: Answer, *, saving: bool = Fal
     said = _said(answer)
     message = f"cannot {what} at {location}: the server answered {status} {said}{_advice(status, answer, saving)}"
     permanent = _is_permanent(status, saving=saving)
-    return BackendError(message, permanent=permanent, retry_after_s=_retry_after_s(answer))
+    return BackendError(message, permanent=permanent, retry_after_s=retry_after_s(answer.headers.get("retry-after")))
 
 
 def missing(handle: Handle, location: str) -> MissingFileError:
@@ -42,21 +41,6 @@ def _is_permanent(status: int, *, saving: bool) -> bool:
     if status >= 500:
         return status in _PERMANENT_5XX
     return status not in _TRANSIENT_4XX
-
-
-def _retry_after_s(answer: Answer) -> float | None:
-    """How long the server asks to be left alone: seconds, or until a date (RFC 9110, 10.2.3)."""
-    text = answer.headers.get("retry-after", "")
-    if text.isascii() and text.isdigit():
-        return float(text)
-    if not text:
-        return None
-    from email.utils import parsedate_to_datetime  # noqa: PLC0415  # hardly ever
-
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
-    except (ValueError, OverflowError):
-        return None
 
 
 def _advice(status: int, answer: Answer, saving: bool) -> str:

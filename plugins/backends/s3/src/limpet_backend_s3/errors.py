@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from xml.etree import ElementTree
 
 import urllib3.exceptions
+from limpet.contracts.retry_after import retry_after_s
 from limpet.errors import BackendError, MissingFileError
 
 _TRANSIENT_4XX = frozenset({408, 409, 425, 429})
@@ -66,7 +67,7 @@ class RefusedError(BackendError):
     """A refusal by the service, kept for those who can tell its kinds apart."""
 
     def __init__(self, message: str, refusal: Refusal, *, permanent: bool) -> None:
-        super().__init__(message, permanent=permanent, retry_after_s=_retry_after_s(refusal.headers))
+        super().__init__(message, permanent=permanent, retry_after_s=retry_after_s(refusal.headers.get("retry-after")))
         self.refusal = refusal
 
 
@@ -182,13 +183,3 @@ def _skew(refusal: Refusal) -> str:
     return (
         f"the clock of this computer is {abs(minutes)} minutes {'ahead of' if minutes > 0 else 'behind'} the server's"
     )
-
-
-def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    text = headers.get("retry-after", "").strip()
-    if text.isdigit():
-        return float(text)
-    try:
-        return (parsedate_to_datetime(text) - datetime.now(UTC)).total_seconds() if text else None
-    except (TypeError, ValueError):
-        return None

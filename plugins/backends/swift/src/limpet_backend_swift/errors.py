@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
+from limpet.contracts.retry_after import retry_after_s
 from limpet.errors import BackendError
 
 TRANSIENT_STATUSES = frozenset({408, 422, 425, 429, 498, 499})
@@ -40,8 +41,8 @@ def host_of(url: str) -> str:
 def status_error(what: str, status: int, host: str, retry_after: str | None = None) -> BackendError:
     """The error for an answer that is no success; `retry_after` is that header of it."""
     permanent = (status < 500 and status not in TRANSIENT_STATUSES) or status in PERMANENT_SERVER_STATUSES
-    pause_s = float(retry_after) if retry_after and retry_after.strip().isdigit() else None
-    return BackendError(f"{what}: {status_reason(status, host)}", permanent=permanent, retry_after_s=pause_s)
+    message = f"{what}: {status_reason(status, host)}"
+    return BackendError(message, permanent=permanent, retry_after_s=retry_after_s(retry_after))
 
 
 def status_reason(status: int, host: str) -> str:
