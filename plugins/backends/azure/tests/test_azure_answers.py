@@ -78,6 +78,17 @@ def test_a_success_that_stored_nothing(status: int) -> None:
         backend.close()
 
 
+@pytest.mark.parametrize("status", [200, 201, 204, 206])
+def test_a_success_that_removed_nothing(status: int) -> None:
+    """A lock that a portal on the way took for removed would keep everybody else out."""
+    with FixedAnswer(b"", status).running() as url:
+        backend = opened(url)
+        with pytest.raises(BackendError, match="does not say that it is removed") as caught:
+            backend.remove(handle_of(b"a pack"))
+        assert not caught.value.permanent
+        backend.close()
+
+
 @pytest.mark.parametrize(("code", "is_made"), [("ContainerAlreadyExists", True), ("ContainerBeingDeleted", False)])
 def test_a_container_of_before(code: str, is_made: bool) -> None:
     """A container that Azure still removes takes no file for a while: that is waited for, not called made."""

@@ -39,6 +39,17 @@ def test_a_success_that_stored_nothing(body: bytes) -> None:
         backend.close()
 
 
+@pytest.mark.parametrize(("status", "body"), [(200, b"<html>"), (202, b""), (206, b"")])
+def test_a_success_that_removed_nothing(status: int, body: bytes) -> None:
+    """A lock that a portal on the way took for removed would keep everybody else out."""
+    with FixedAnswer(body, status).running() as url:
+        backend = GoogleBackend.open("bucket:/", {"endpoint": url})
+        with pytest.raises(BackendError, match="does not say that it is removed") as caught:
+            backend.remove(handle_of(b"a pack"))
+        assert not caught.value.permanent
+        backend.close()
+
+
 @pytest.mark.parametrize("token", ["ya29.hidden\nhidden", "ya29.hidden€", "ya29 hidden"])
 def test_a_token_that_no_header_can_hold(token: str) -> None:
     """A token pasted with a line break is told at once and in words, and not shown."""

@@ -27,6 +27,7 @@ DEFAULT_CONNECTIONS = 5
 TIERS = ("Hot", "Cool", "Cold", "Archive")
 _CREATED = 201
 _ALREADY_THERE = 409
+_REMOVED = 202
 
 
 class AzureBackend(Backend):
@@ -150,7 +151,10 @@ class AzureBackend(Backend):
             query = {**query, "marker": marker}
 
     def remove(self, handle: Handle) -> None:
-        self._service.request(f"cannot remove {handle}", "DELETE", self._blob(handle))
+        what = f"cannot remove {handle}"
+        answer = self._service.request(what, "DELETE", self._blob(handle))
+        if answer.status != _REMOVED:
+            raise BackendError(f"{what}: the service answered {answer.status}, and does not say that it is removed")
 
     def delete(self) -> None:
         """Remove every file of the repository; the container stays, as with restic."""

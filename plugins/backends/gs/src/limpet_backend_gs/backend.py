@@ -25,6 +25,8 @@ LISTED_AT_ONCE = 1000
 DEFAULT_CONNECTIONS = 5
 DEFAULT_REGION = "us"
 _FORBIDDEN, _MISSING, _ALREADY_THERE = 403, 404, 409
+_REMOVED = frozenset({200, 204})
+"""204 is what Google answers, 200 what servers answer that stand in for it."""
 
 
 class GoogleBackend(Backend):
@@ -179,7 +181,10 @@ class GoogleBackend(Backend):
             query = {**query, "pageToken": str(token)}
 
     def remove(self, handle: Handle) -> None:
-        self._service.request(f"cannot remove {handle}", "DELETE", self._object(handle))
+        what = f"cannot remove {handle}"
+        answer = self._service.request(what, "DELETE", self._object(handle))
+        if answer.status not in _REMOVED or answer.data:
+            raise BackendError(f"{what}: the service answered {answer.status}, and does not say that it is removed")
 
     def delete(self) -> None:
         """Remove every file of the repository; the bucket stays, as with restic."""
