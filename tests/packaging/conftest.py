@@ -66,8 +66,9 @@ def third_party(shared: Path) -> Path:
         if not requirement.startswith("limpet")
     }
     constraints = str(ROOT / "constraints.txt")
-    download = [sys.executable, "-m", "pip", "download", "-qq", "-c", constraints, "pytest", *sorted(required)]
-    return made_once(shared, "third-party", lambda folder: run(download, cwd=folder))
+    # As wheels: what others publish as source is compiled once, with what this environment compiled it with.
+    get = [sys.executable, "-m", "pip", "wheel", "-qq", "--no-build-isolation", "-c", constraints, "pytest"]
+    return made_once(shared, "third-party", lambda folder: run([*get, *sorted(required)], cwd=folder))
 
 
 @pytest.fixture
