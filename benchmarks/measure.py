@@ -44,14 +44,15 @@ def peak_memory_mib(command: Sequence[str], environment: Mapping[str, str]) -> f
     peak_kib = 0
     while process.poll() is None:
         time.sleep(SAMPLE_S)
-        peak_kib = max(peak_kib, sum(_pss_kib(pid) for pid in (process.pid, *_descendants(process.pid))))
+        peak_kib = max(peak_kib, sum(_pss_kib(pid) for pid in (process.pid, *descendants(process.pid))))
     return peak_kib / 1024
 
 
-def _descendants(pid: int) -> list[int]:
+def descendants(pid: int) -> list[int]:
+    """The processes below this one, at this moment."""
     found = []
     for task in _children(pid):
-        found += [task, *_descendants(task)]
+        found += [task, *descendants(task)]
     return found
 
 

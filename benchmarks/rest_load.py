@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 MIB = 1 << 20
 BODY_BYTES = 16 * MIB
@@ -46,6 +47,14 @@ class Load:
                 _ask(connection, f"POST {REPOSITORY}/data/{body.name}", body.head, self._rest)
 
         return self._timed(port, connections, work)
+
+    def store(self, folder: Path) -> None:
+        """Put the bodies where a server keeps them."""
+        data = folder / REPOSITORY.strip("/") / "data"
+        for body in self._bodies:
+            file = data / body.name[:2] / body.name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(body.head + self._rest)
 
     def download(self, port: int, connections: int) -> float:
         """Seconds for all bodies."""
