@@ -1,11 +1,12 @@
-"""restic's own REST server, on a free port of the loopback or on a unix socket."""
+"""Servers of restic's REST protocol, restic's own and ours, on a free port of the loopback or on a unix socket."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from limpet.contracts.backend import FileKind, Handle
@@ -16,6 +17,8 @@ from tests.services.process import PEERS, START_LIMIT_S, ServerProcess, free_por
 
 class RestServer:
     """A running rest-server with its data in a folder; its repositories are the folders in `data`."""
+
+    name = "rest-server"
 
     def __init__(
         self,
@@ -33,18 +36,29 @@ class RestServer:
         self.socket_path.unlink(missing_ok=True)
         self.scheme = "https" if identity else "http"
         listen = f"unix:{self.socket_path}" if on_socket else f"127.0.0.1:{self.port}"
-        command: list[str | Path] = [program("restic-rest-server", PEERS), "--path", self.data, "--listen", listen]
+        command: list[str | Path] = [*self.program(), "--path", self.data, "--listen", listen]
         command += ["--no-auth"] if users is None else ["--htpasswd-file", _write_users(folder, users)]
         if identity is not None:
             (folder / "cert.pem").write_bytes(identity.certificate)
             (folder / "key.pem").write_bytes(identity.key_pem())
             command += ["--tls", "--tls-cert", folder / "cert.pem", "--tls-key", folder / "key.pem"]
-        self._process = ServerProcess([*command, *flags], folder / "rest-server.log")
+        self.log = folder / f"{self.name}.log"
+        self._process = ServerProcess([*command, *flags], self.log)
         try:
             self._wait(on_socket)
         except BaseException:
             self._process.close()
             raise
+
+    @staticmethod
+    def program() -> Sequence[str | Path]:
+        """What starts it; the options that follow are the same for both servers."""
+        return (program("restic-rest-server", PEERS),)
+
+    @property
+    def pid(self) -> int:
+        """The process that was started."""
+        return self._process.process.pid
 
     def url(self, repository: str, login: str = "") -> str:
         """The location of a repository without `rest:`; `login` is `user:password`."""
@@ -75,9 +89,20 @@ class RestServer:
             return
         deadline = time.monotonic() + START_LIMIT_S
         while not self.socket_path.is_socket():
-            assert self._process.process.poll() is None, self._process.log.read_text()
-            assert time.monotonic() < deadline, "rest-server makes no socket"
+            assert self._process.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, f"{self.name} makes no socket"
             time.sleep(0.02)
+
+
+class LimpetServer(RestServer):
+    """A running `limpet serve`, which takes the same options and stores in the same places."""
+
+    name = "limpet serve"
+
+    @staticmethod
+    def program() -> Sequence[str | Path]:
+        """This Python's Limpet."""
+        return (sys.executable, "-m", "limpet.cli.main", "serve")
 
 
 def certificate_bundle(folder: Path, identity: Identity) -> str:
