@@ -1,0 +1,182 @@
+"""How much is stored, and how much may be: of the whole instance, of each repository, of each user.
+
+Room is reserved before bytes are written and settled afterwards, so that uploads side by side cannot pass a limit
+together. What lets people make room again may go over a limit by a little: without a lock and a new index nobody
+could forget and prune in a repository that is full.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from limpet.contracts.backend import FileKind
+
+from limpet_command_serve.removed import REMOVED
+
+Folders = tuple[str, ...]
+"""The folders of a repository below the root: none, one or two names."""
+
+HEADROOM = 0.05
+"""How much locks, index, keys and snapshots may go over a limit, as a part of it; packs never."""
+STEP_BYTES = 1 << 20
+"""Room is reserved in steps where nobody says how long an upload will be."""
+MOST_FOLDERS = 2
+
+_KIND_NAMES = frozenset(kind.value for kind in FileKind)
+
+
+class QuotaError(Exception):
+    """There is no room; the message names the limit, and is for the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """In bytes; None for no limit. `user_bytes` is that of one user, his own or the one of all."""
+
+    instance_bytes: int | None = None
+    repository_bytes: int | None = None
+    user_bytes: int | None = None
+
+
+class Usage:
+    """The bytes stored by repository, those reserved among them. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._total = 0
+        self._repositories: Counter[Folders] = Counter()
+        self._users: Counter[str] = Counter()
+
+    def add(self, folders: Folders, size_bytes: int) -> None:
+        """Count bytes that are there, whatever the limits; a negative number for bytes that are gone."""
+        with self._lock:
+            self._add(folders, size_bytes)
+
+    def reserve(self, folders: Folders, size_bytes: int, limits: Limits, *, over: bool) -> None:
+        """Count bytes that are going to be written; QuotaError where a limit stands against it.
+
+        `over` is for what may use the headroom.
+        """
+        with self._lock:
+            for name, used, limit in (
+                ("server", self._total, limits.instance_bytes),
+                ("repository", self._repositories[folders], limits.repository_bytes),
+                ("user", self._users[folders[0]] if folders else self._total, limits.user_bytes),
+            ):
+                if limit is not None and used + size_bytes > limit + (_headroom(limit) if over else 0):
+                    raise QuotaError(
+                        f"{size_bytes} bytes more would exceed the {name}'s quota of {limit} bytes, {used} are used: "
+                        f"forget and prune snapshots, or ask for more room"
+                    )
+            self._add(folders, size_bytes)
+
+    def used_bytes(self) -> int:
+        """All that is stored."""
+        return self._total
+
+    def by_repository(self) -> dict[Folders, int]:
+        """What each repository holds."""
+        with self._lock:
+            return {folders: size for folders, size in self._repositories.items() if size}
+
+    def by_user(self) -> dict[str, int]:
+        """What is in each first folder."""
+        with self._lock:
+            return {user: size for user, size in self._users.items() if size}
+
+    def _add(self, folders: Folders, size_bytes: int) -> None:
+        self._total += size_bytes
+        self._repositories[folders] += size_bytes
+        if folders:
+            self._users[folders[0]] += size_bytes
+
+
+class Reservation:
+    """The room of one upload. Without `keep` it is given back at the end of the `with` block."""
+
+    def __init__(self, usage: Usage, folders: Folders, limits: Limits, kind: FileKind, size_bytes: int | None) -> None:
+        self._usage = usage
+        self._folders = folders
+        self._limits = limits
+        self._over = kind is not FileKind.PACK
+        self._reserved_bytes = 0
+        self._written_bytes = 0
+        self._step_bytes = STEP_BYTES if size_bytes is None else 0
+        if size_bytes:
+            self._reserve(size_bytes)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._usage.add(self._folders, -self._reserved_bytes)
+        self._reserved_bytes = 0
+
+    def count(self, size_bytes: int) -> None:
+        """These bytes have come and are about to be written; QuotaError where they are too many."""
+        self._written_bytes += size_bytes
+        missing = self._written_bytes - self._reserved_bytes
+        if missing <= 0:
+            return
+        try:
+            self._reserve(max(missing, self._step_bytes))
+        except QuotaError:
+            if missing >= self._step_bytes:
+                raise
+            self._reserve(missing)  # The last bytes need no whole step.
+
+    def keep(self, size_bytes: int) -> None:
+        """The upload is stored, with that many bytes."""
+        self._usage.add(self._folders, size_bytes - self._reserved_bytes)
+        self._reserved_bytes = 0
+
+    def _reserve(self, size_bytes: int) -> None:
+        self._usage.reserve(self._folders, size_bytes, self._limits, over=self._over)
+        self._reserved_bytes += size_bytes
+
+
+def count_folder(root: Path, usage: Usage) -> None:
+    """Count all files below the root, each for the repository it is in. What vanishes meanwhile is left out."""
+    pending: list[tuple[str, tuple[str, ...]]] = [(str(root), ())]
+    while pending:
+        folder, parts = pending.pop()
+        size_bytes = 0
+        for entry in _entries(folder):
+            with suppress(OSError):
+                if entry.is_dir(follow_symlinks=False):
+                    pending.append((entry.path, (*parts, entry.name)))
+                elif entry.is_file(follow_symlinks=False):
+                    size_bytes += entry.stat(follow_symlinks=False).st_size
+        if size_bytes:
+            usage.add(repository_of(parts), size_bytes)
+
+
+def repository_of(parts: Sequence[str]) -> Folders:
+    """The folders of the repository that a path below the root belongs to: what comes before the kind of file."""
+    if parts and parts[0] == REMOVED:
+        parts = parts[2:]
+    folders: list[str] = []
+    for name in parts[:MOST_FOLDERS]:
+        if name in _KIND_NAMES:
+            break
+        folders.append(name)
+    return tuple(folders)
+
+
+def _entries(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return []
+
+
+def _headroom(limit_bytes: int) -> int:
+    return int(limit_bytes * HEADROOM)

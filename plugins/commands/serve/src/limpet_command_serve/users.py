@@ -1,0 +1,163 @@
+"""Who may come in: users and passwords of an `.htpasswd` that may change while the server runs.
+
+bcrypt is slow by design and every request carries the password. So it is done beside the event loop, once for all
+requests that carry the same, and what was right is remembered for a minute as a keyed digest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import os
+import secrets
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+from limpet.errors import UsageError
+
+from limpet_command_serve.attempts import Attempts
+from limpet_command_serve.htpasswd import Htpasswd, decode_htpasswd, hash_password, is_password
+
+LOOK_EVERY_S = 1.0
+"""How often the file is looked at for changes, at most."""
+REMEMBERED_S = 60.0
+"""How long a right password is known without another look; prolonged by every use, as rest-server does."""
+THREADS = 2
+"""So many passwords are looked at together; the others wait, and the server serves on."""
+
+Tell = Callable[[str], None]
+Stamp = tuple[int, int, int]
+
+
+class WatchedFile:
+    """A file that is read again when it has changed; a broken or vanished one is told, and the last good one counts."""
+
+    def __init__(self, path: Path, take: Callable[[bytes], None], tell: Tell, *, now: Callable[[], float]) -> None:
+        self.path = path
+        self._take = take
+        self._tell = tell
+        self._now = now
+        self._stamp: Stamp | None = None
+        self._look_again_at = now() + LOOK_EVERY_S
+
+    def read(self) -> None:
+        """Read it now; UsageError if that cannot be, or if it makes no sense."""
+        try:
+            with open(self.path, "rb") as file:
+                status = os.fstat(file.fileno())
+                data = file.read()
+        except OSError as error:
+            raise UsageError(f"cannot read {self.path}: {error.strerror}") from error
+        self._stamp = _stamp(status)
+        self._take(data)
+
+    def read_again(self) -> None:
+        """Read it now, whether or not it has changed."""
+        try:
+            self.read()
+        except UsageError as error:
+            self._tell(f"{error}; what was in it before still counts")
+        else:
+            self._tell(f"{self.path} is read again")
+
+    def read_if_changed(self) -> None:
+        """Read it if it has changed; it is looked at once a second at most."""
+        now = self._now()
+        if now < self._look_again_at:
+            return
+        self._look_again_at = now + LOOK_EVERY_S
+        stamp = None
+        with suppress(OSError):
+            stamp = _stamp(os.stat(self.path))
+        if stamp != self._stamp:
+            self._stamp = stamp
+            self.read_again()
+
+
+def _stamp(status: os.stat_result) -> Stamp:
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+class Users:
+    """The users of one `.htpasswd`. Of one event loop; `close` ends its threads."""
+
+    def __init__(self, path: Path, tell: Tell, *, now: Callable[[], float] = time.monotonic) -> None:
+        self._htpasswd = Htpasswd({})
+        self._tell = tell
+        self._now = now
+        self._attempts = Attempts(now=now)
+        self._key = secrets.token_bytes(32)
+        self._remembered: dict[str, tuple[bytes, float]] = {}
+        self._running: dict[bytes, asyncio.Task[bool]] = {}
+        self._threads = ThreadPoolExecutor(THREADS, "limpet-serve-password")
+        self._nobody = hash_password(secrets.token_hex(16).encode())
+        """What is compared for names that do not exist, so that they cannot be told by the time it takes."""
+        self._file = WatchedFile(path, self._take, tell, now=now)
+        self._file.read()
+
+    def __repr__(self) -> str:
+        return f"Users({self._file.path})"
+
+    def close(self) -> None:
+        """End the threads; passwords that wait are not looked at any more."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def read_again(self) -> None:
+        """Read the file now: SIGHUP."""
+        self._file.read_again()
+
+    async def verify(self, user: str, password: str, client: str) -> bool:
+        """Whether it is the user's password. TooManyAttempts where the client has guessed too often."""
+        self._file.read_if_changed()
+        stored = self._htpasswd.hashes.get(user)
+        secret = password.encode("utf-8", "surrogateescape")
+        digest = self._digest(user, stored or "", secret)
+        if stored is not None and self._is_remembered(user, digest):
+            return True
+        running = self._running.get(digest)
+        if running is None:
+            self._attempts.begin(client, user)
+            running = asyncio.create_task(self._look(user, stored or self._nobody, secret, client, digest))
+            self._running[digest] = running
+            running.add_done_callback(lambda _: self._running.pop(digest, None))
+        is_right = await asyncio.shield(running) and stored is not None
+        if is_right:
+            self._remembered[user] = digest, self._now() + REMEMBERED_S
+        return is_right
+
+    async def _look(self, user: str, stored: str, secret: bytes, client: str, digest: bytes) -> bool:
+        """Compare in a thread, one password of a client after the other."""
+        is_guess = False
+        try:
+            async with self._attempts.turn(client):
+                loop = asyncio.get_running_loop()
+                is_guess = not await loop.run_in_executor(self._threads, is_password, stored, secret)
+        finally:
+            if not is_guess:
+                self._attempts.forget(client, user)
+        return not is_guess
+
+    def _digest(self, user: str, stored: str, secret: bytes) -> bytes:
+        """Stands for user, hash and password; means nothing outside this process."""
+        parts = (user.encode("utf-8", "surrogateescape"), stored.encode(), secret)
+        digest = hashlib.blake2b(key=self._key, digest_size=32)
+        for part in parts:
+            digest.update(len(part).to_bytes(4, "little") + part)
+        return digest.digest()
+
+    def _is_remembered(self, user: str, digest: bytes) -> bool:
+        known = self._remembered.get(user)
+        if known is None or known[1] < self._now() or not hmac.compare_digest(known[0], digest):
+            return False
+        self._remembered[user] = digest, self._now() + REMEMBERED_S
+        return True
+
+    def _take(self, data: bytes) -> None:
+        self._htpasswd = decode_htpasswd(data)
+        self._remembered = {user: known for user, known in self._remembered.items() if user in self._htpasswd.hashes}
+        for line in self._htpasswd.ignored:
+            self._tell(f"{self._file.path}: {line}; it is ignored")

@@ -1,0 +1,259 @@
+"""Re-hashes what is stored, slowly and for ever: a damaged file is found before it is needed.
+
+Every file but the config is named by the SHA-256 of its content. The walk goes by path, remembers where it was over
+restarts, and reports what is damaged until the file is whole again or gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from limpet.contracts.backend import FileKind
+from limpet.errors import UsageError
+from limpet.storage.limit import TokenBucket
+
+from limpet_command_serve.private_file import read_private, replace_private
+from limpet_command_serve.quota import repository_of
+from limpet_command_serve.removed import REMOVED
+
+REPORT_NAME = ".verify.json"
+PIECE_BYTES = 256 * 1024
+SAVE_EVERY_S = 30.0
+PAUSE_S = 3600.0
+"""Between two rounds, at least: a small server need not read its few files all day."""
+NICEST = 19
+_ID = re.compile(r"[0-9a-f]{64}")
+_KINDS = frozenset(kind.value for kind in FileKind if kind is not FileKind.CONFIG)
+
+Parts = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One file that is not what its name says."""
+
+    repository: str
+    kind: str
+    id: str
+    problem: str
+    size_bytes: int
+    found_s: float
+
+    def __str__(self) -> str:
+        place = f" of repository {self.repository}" if self.repository else ""
+        return f"{self.kind}/{self.id}{place} is damaged: {self.problem}"
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """How far one walk over all files is, or how it ended."""
+
+    started_s: float = 0.0
+    ended_s: float | None = None
+    files: int = 0
+    bytes: int = 0
+
+
+@dataclass(slots=True)
+class Report:
+    """What is known, as it is in the JSON file. `position` is the path last looked at, empty between two rounds."""
+
+    position: str = ""
+    current: Round = field(default_factory=Round)
+    last: Round | None = None
+    damaged: dict[str, Damage] = field(default_factory=dict)
+    """By path."""
+
+    def encode(self) -> bytes:
+        """The JSON document."""
+        document = {"version": 1, **asdict(self)}
+        return (json.dumps(document, indent=2) + "\n").encode()
+
+    @classmethod
+    def decode(cls, data: bytes) -> Report:
+        """The report; ValueError for what is none."""
+        try:
+            document = json.loads(data)
+            return cls(
+                document["position"],
+                Round(**document["current"]),
+                None if document["last"] is None else Round(**document["last"]),
+                {path: Damage(**damage) for path, damage in document["damaged"].items()},
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError("it is no report of verify") from error
+
+
+class Verifier:
+    """Looks at every file below a root, from where the report says on."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        rate_bps: float | None,
+        tell: Callable[[str], None],
+        report_path: Path | None = None,
+        pause_s: float = PAUSE_S,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._root = root
+        self._tell = tell
+        self._report_path = report_path
+        self._pause_s = pause_s
+        self._now = now
+        self._stopping = threading.Event()
+        self._bucket = TokenBucket(rate_bps, sleep=self._stopping.wait) if rate_bps else None
+        self._thread: threading.Thread | None = None
+        self._saved_at = time.monotonic()
+        self.report = self._known_report()
+
+    def start(self) -> None:
+        """Begin in a thread of low priority."""
+        self._thread = threading.Thread(target=self._run, name="limpet-serve-verify", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End soon; the report says where. Idempotent."""
+        self._stopping.set()
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+
+    def run_round(self) -> bool:
+        """Look at all files that this round has not seen yet; whether it came to its end."""
+        report = self.report
+        if not report.position:
+            report.current = Round(started_s=self._now())
+        for parts in _files(self._root, tuple(report.position.split("/")) if report.position else ()):
+            if not self._look(parts):
+                self._save()
+                return False
+            if time.monotonic() - self._saved_at > SAVE_EVERY_S:
+                self._save()
+        ended = replace(report.current, ended_s=self._now())
+        report.last, report.current, report.position = ended, ended, ""
+        # What was not seen damaged in this round is whole again or gone.
+        for path, damage in list(report.damaged.items()):
+            if damage.found_s < ended.started_s:
+                del report.damaged[path]
+        self._save()
+        return True
+
+    def _run(self) -> None:
+        with suppress(OSError, AttributeError):  # Where a thread has no priority of its own.
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICEST)
+        while not self._stopping.is_set():
+            if self.run_round():
+                self._stopping.wait(self._pause_s)
+
+    def _look(self, parts: Parts) -> bool:
+        """Hash one file and note what it is; whether that came to its end before `stop`."""
+        path, size_bytes = "/".join(parts), 0
+        try:
+            hashed = self._hash(self._root.joinpath(*parts))
+        except FileNotFoundError:
+            self.report.position = path
+            return True
+        except OSError as error:
+            self._note(parts, f"it cannot be read: {error.strerror}", 0)
+        else:
+            if hashed is None:
+                return False
+            digest, size_bytes = hashed
+            if digest != parts[-1]:
+                self._note(parts, f"its content has the SHA-256 {digest}", size_bytes)
+            elif self.report.damaged.pop(path, None):
+                self._tell(f"verify: {path} is whole again")
+        current = self.report.current
+        self.report.current = replace(current, files=current.files + 1, bytes=current.bytes + size_bytes)
+        self.report.position = path
+        return True
+
+    def _hash(self, path: Path) -> tuple[str, int] | None:
+        """SHA-256 and size of the file; None where `stop` was called meanwhile."""
+        digest, size = hashlib.sha256(), 0
+        piece = memoryview(bytearray(PIECE_BYTES))
+        with open(path, "rb", buffering=0) as file:
+            while count := file.readinto(piece):
+                digest.update(piece[:count])
+                size += count
+                if self._bucket is not None:
+                    self._bucket.take(count)
+                if self._stopping.is_set():
+                    return None
+            with suppress(OSError, AttributeError):  # What clients read must not leave the cache for this.
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        return digest.hexdigest(), size
+
+    def _note(self, parts: Parts, problem: str, size_bytes: int) -> None:
+        folders = repository_of(parts)
+        path = "/".join(parts)
+        damage = Damage("/".join(folders), parts[len(folders)], parts[-1], problem, size_bytes, self._now())
+        known = self.report.damaged.get(path)
+        self.report.damaged[path] = damage
+        if known is None or known.problem != problem:
+            self._tell(f"verify: {damage}")
+
+    def _known_report(self) -> Report:
+        data = None if self._report_path is None else read_private(self._report_path)
+        if data is None:
+            return Report()
+        try:
+            return Report.decode(data)
+        except ValueError:
+            self._tell(f"verify: {self._report_path} is not readable as a report, it begins anew")
+            return Report()
+
+    def _save(self) -> None:
+        self._saved_at = time.monotonic()
+        if self._report_path is None:
+            return
+        try:
+            replace_private(self._report_path, self.report.encode())
+        except UsageError as error:
+            self._tell(f"verify: {error}")
+
+
+def _files(root: Path, after: Parts) -> Iterator[Parts]:
+    """The paths of all files named by their content, sorted, from the first one behind `after` on."""
+    yield from _files_below(str(root), (), after)
+
+
+def _files_below(folder: str, parts: Parts, after: Parts) -> Iterator[Parts]:
+    for name, is_folder in _sorted_entries(folder):
+        path = (*parts, name)
+        if is_folder:
+            if path >= after[: len(path)] and name != REMOVED:
+                yield from _files_below(os.path.join(folder, name), path, after)
+        elif path > after and _ID.fullmatch(name) and _is_in_kind(path):
+            yield path
+
+
+def _is_in_kind(path: Parts) -> bool:
+    """Whether a file lies where the server puts one: `KIND/ID`, packs also below two digits."""
+    within = path[len(repository_of(path)) : -1]
+    return within[:1] != () and within[0] in _KINDS and (len(within) == 1 or within[1:] == (path[-1][:2],))
+
+
+def _sorted_entries(folder: str) -> list[tuple[str, bool]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+    except OSError:
+        return []
+
+
+def report_fields(report: Report) -> Mapping[str, Any]:
+    """What a one-off verify prints as JSON."""
+    return json.loads(report.encode())  # type: ignore[no-any-return]  # it is the document that was made just before
