@@ -71,7 +71,7 @@ def iter_tree(data: Buffer) -> Iterator[Node]:
 
 def iter_tree_fields(data: Buffer, batch_size_bytes: int = _BATCH_SIZE) -> Iterator[read.Fields]:
     """The nodes one by one as their JSON objects, with nothing in them checked but that they are objects."""
-    for batch in _batches(memoryview(data), batch_size_bytes):
+    for _, batch in iter_tree_parts(data, batch_size_bytes):
         for fields in batch:
             yield read.as_object(fields, "a node")
 
@@ -79,7 +79,7 @@ def iter_tree_fields(data: Buffer, batch_size_bytes: int = _BATCH_SIZE) -> Itera
 def decode_tree_fields(data: Buffer) -> list[read.Fields]:
     """The nodes as their JSON objects with nothing in them checked but that they are objects."""
     nodes: list[read.Fields] = []
-    for batch in _batches(memoryview(data)):
+    for _, batch in iter_tree_parts(data):
         for node in batch:
             if type(node) is not dict:
                 raise IntegrityError("a node is not a JSON object")
@@ -122,20 +122,30 @@ def reencodes_fields(data: Buffer, nodes: Sequence[read.Fields]) -> bool:
     return b"".join((_OPENING[:-1], orjson.dumps(nodes), _CLOSING[1:])) == data and not _ESCAPED.search(data)
 
 
-def _batches(view: memoryview, wanted_size: int = _BATCH_SIZE) -> Iterator[list[read.Fields]]:
+def iter_tree_parts(data: Buffer, part_size_bytes: int = _BATCH_SIZE) -> Iterator[tuple[bytes, list[read.Fields]]]:
+    """The tree in parts of about this size: each as a tree of its own, with its nodes' JSON objects.
+
+    IntegrityError where the damage is met, after the parts before it.
+    """
+    view = memoryview(data)
     position = len(_OPENING)
-    batch_size = wanted_size
-    if view.nbytes > 2 * wanted_size and view[:position] == _OPENING:
-        while border := _BORDER.search(view, position + batch_size):
+    part_size = part_size_bytes
+    if view.nbytes > 2 * part_size_bytes and view[:position] == _OPENING:
+        while border := _BORDER.search(view, position + part_size):
+            part = b"".join((_OPENING, view[position : border.end()], _CLOSING))
             try:
-                batch = read.decode_json(b"".join((b"[", view[position : border.end()], b"]")), "a tree")
+                nodes = _nodes(part)
             except IntegrityError:
-                batch_size *= 2  # the border lay inside something unknown, or the tree is damaged: larger ends it
+                part_size *= 2  # the border lay inside something unknown, or the tree is damaged: larger ends it
                 continue
-            yield batch
-            position, batch_size = border.end() + 1, wanted_size
+            yield part, nodes
+            position, part_size = border.end() + 1, part_size_bytes
         view = memoryview(_OPENING + bytes(view[position:]))
-    nodes = read.array(read.decode_object(view, "a tree"), "nodes")
+    yield bytes(view), _nodes(view)
+
+
+def _nodes(data: Buffer) -> list[read.Fields]:
+    nodes = read.array(read.decode_object(data, "a tree"), "nodes")
     if nodes is None:
         raise IntegrityError("a tree has no list of nodes")
-    yield nodes
+    return nodes
