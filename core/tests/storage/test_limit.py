@@ -122,3 +122,12 @@ def test_senseless_rate() -> None:
     """A rate below 0 would wait for ever."""
     with pytest.raises(UsageError):
         TokenBucket(-1)
+
+
+def test_backends_share_one_rate() -> None:
+    """A gateway to ten repositories that sends ten times what --limit-upload allows takes the line from everybody."""
+    clock = Clock()
+    first = LimitBackend(MemoryBackend(), upload_bps=10 * KIB, now=clock.now, sleep=clock.sleep)
+    for backend in (first, first.around(MemoryBackend())):
+        save_all(backend, FileKind.PACK, [some_bytes(100 * KIB)])
+    assert clock.now_s - 500 == pytest.approx(19)

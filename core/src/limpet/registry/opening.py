@@ -96,8 +96,13 @@ def open_source(scheme: str, request: SourceRequest) -> Source:
 
 def scratch_location(location: str) -> str:
     """A location inside this one that nobody uses yet: a folder or prefix with a random name; errors as `backend`."""
+    return location_below(location, f"limpet-scratch-{os.urandom(8).hex()}")
+
+
+def location_below(location: str, name: str) -> str:
+    """The location of the folder or prefix called `name` inside this one; errors as `backend`."""
     parsed = backend_location(location)
-    rest = backend(parsed.scheme).below(parsed.rest, f"limpet-scratch-{os.urandom(8).hex()}")
+    rest = backend(parsed.scheme).below(parsed.rest, name)
     return rest if parsed.scheme == PATH else f"{parsed.scheme}:{rest}"
 
 

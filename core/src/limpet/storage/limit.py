@@ -67,6 +67,13 @@ class LimitBackend(WrappingBackend):
         self._upload = TokenBucket(upload_bps, now=now, sleep=sleep) if upload_bps else None
         self._download = TokenBucket(download_bps, now=now, sleep=sleep) if download_bps else None
 
+    def around(self, other: Backend) -> LimitBackend:
+        """Another backend held to these rates together with this one: what one takes, the other waits for."""
+        limited = LimitBackend(other)
+        limited._upload, limited._download = self._upload, self._download
+        limited._interrupted = self._interrupted
+        return limited
+
     def interrupt(self) -> None:
         self._interrupted.set()
         super().interrupt()
