@@ -1,0 +1,151 @@
+"""Quotas: what may be stored, side by side uploads included, and what is counted at the start."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from limpet.contracts.backend import FileKind
+from limpet_command_serve.quota import Limits, QuotaError, Reservation, Usage, count_folder, repository_of
+
+REPOSITORY = ("web1", "db")
+MIB = 1 << 20
+
+
+def store(
+    usage: Usage, limits: Limits, size: int, kind: FileKind = FileKind.PACK, repository: tuple[str, ...] = REPOSITORY
+) -> None:
+    """An upload that says how long it is, and succeeds."""
+    with Reservation(usage, repository, limits, kind, size) as room:
+        room.count(size)
+        room.keep(size)
+
+
+def test_uploads_side_by_side_cannot_pass_a_limit() -> None:
+    """Each of them alone would fit: where room is only looked at, all of them are let in."""
+    usage, limits = Usage(), Limits(repository_bytes=10 * MIB)
+    together = threading.Barrier(8)
+
+    def upload(_: int) -> bool:
+        together.wait()
+        try:
+            with Reservation(usage, REPOSITORY, limits, FileKind.PACK, 3 * MIB) as room:
+                together.wait(timeout=10)  # all three that fit are under way at the same time
+                room.keep(3 * MIB)
+        except QuotaError:
+            together.wait(timeout=10)
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(upload, range(8))) == 3
+    assert usage.used_bytes() == 9 * MIB
+
+
+def test_an_upload_of_unknown_length_is_counted_as_it_comes() -> None:
+    """Chunked bodies say no length: to the last byte that fits they pass, with the next one they end."""
+    usage, limits = Usage(), Limits(instance_bytes=5 * MIB + 7)
+    with Reservation(usage, REPOSITORY, limits, FileKind.PACK, None) as room:
+        for _ in range(5):
+            room.count(MIB)
+        room.count(7)
+        with pytest.raises(QuotaError, match="server's quota of 5242887 bytes"):
+            room.count(1)
+    assert usage.used_bytes() == 0
+
+
+def test_room_of_a_failed_upload_is_given_back() -> None:
+    """Broken uploads must not fill a quota with nothing."""
+    usage, limits = Usage(), Limits(user_bytes=MIB)
+    for _ in range(3):
+        with Reservation(usage, REPOSITORY, limits, FileKind.PACK, MIB) as room:
+            room.count(100)
+    assert usage.used_bytes() == 0
+    assert not usage.by_user()
+    assert not usage.by_repository()
+
+
+def test_deletions_make_room_again() -> None:
+    """Who has pruned must be able to go on."""
+    usage, limits = Usage(), Limits(repository_bytes=2 * MIB)
+    store(usage, limits, 2 * MIB)
+    with pytest.raises(QuotaError, match="repository's quota"):
+        store(usage, limits, 1)
+    usage.add(REPOSITORY, -MIB)
+    store(usage, limits, MIB)
+
+
+def test_a_full_repository_still_takes_a_lock_and_an_index() -> None:
+    """Without them nobody could forget and prune, and a full repository would be full for ever."""
+    usage, limits = Usage(), Limits(repository_bytes=MIB)
+    store(usage, limits, MIB)
+    store(usage, limits, 150, FileKind.LOCK)
+    store(usage, limits, 20_000, FileKind.INDEX)
+    with pytest.raises(QuotaError):
+        store(usage, limits, 100_000, FileKind.INDEX)
+
+
+@pytest.mark.parametrize(
+    ("limits", "others"),
+    [
+        (Limits(repository_bytes=MIB), ("web1", "www")),
+        (Limits(user_bytes=MIB), ("web2",)),
+    ],
+    ids=["repository", "user"],
+)
+def test_a_limit_concerns_its_own_bytes_only(limits: Limits, others: tuple[str, ...]) -> None:
+    """One who fills his quota must not fill another's."""
+    usage = Usage()
+    store(usage, limits, MIB)
+    store(usage, limits, MIB, repository=others)
+    with pytest.raises(QuotaError):
+        store(usage, limits, MIB)
+
+
+def test_a_user_has_all_repositories_of_his_folder() -> None:
+    """A second repository is no second quota."""
+    usage, limits = Usage(), Limits(user_bytes=2 * MIB)
+    store(usage, limits, MIB, repository=("web1",))
+    store(usage, limits, MIB, repository=("web1", "www"))
+    with pytest.raises(QuotaError, match="user's quota"):
+        store(usage, limits, 1, repository=("web1", "db"))
+
+
+def test_what_is_there_is_counted(tmp_path: Path) -> None:
+    """After a restart the quota goes on where it was, removed files that are kept among it."""
+    files = {
+        "config": 1,
+        "data/ab/x": 10,
+        "web1/config": 100,
+        "web1/db/data/cd/y": 1000,
+        ".removed/2026-01-01/web1/db/snapshots/z": 10_000,
+        ".removed/2026-01-01/data/ab/z": 100_000,
+    }
+    for name, size in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(bytes(size))
+    (tmp_path / "web1" / "loop").symlink_to(tmp_path)
+    usage = Usage()
+    count_folder(tmp_path, usage)
+    assert usage.by_repository() == {(): 100_011, ("web1",): 100, ("web1", "db"): 11_000}
+    assert usage.by_user() == {"web1": 11_100}
+    assert usage.used_bytes() == 111_111
+
+
+@pytest.mark.parametrize(
+    ("parts", "repository"),
+    [
+        ("data/ab/x", ()),
+        ("a/data/ab/x", ("a",)),
+        ("a/b/locks/x", ("a", "b")),
+        ("a/b/c/x", ("a", "b")),
+        ("config", ()),
+        ("", ()),
+    ],
+)
+def test_the_repository_of_a_path(parts: str, repository: tuple[str, ...]) -> None:
+    """Bytes must be counted for the repository that the server's addresses mean."""
+    assert repository_of([part for part in parts.split("/") if part]) == repository
