@@ -20,7 +20,7 @@ def make_store(settings: Settings) -> Store:
     if settings.backend is not None:
         from limpet_command_serve.gateway_store import GatewayStore  # noqa: PLC0415  # folders need no backend
 
-        return GatewayStore.open(settings)
+        return GatewayStore.of(settings)
     from limpet_command_serve.folder_store import FolderStore  # noqa: PLC0415  # nor backends a folder
 
     return FolderStore(settings.path, for_group=settings.group_accessible_repos)

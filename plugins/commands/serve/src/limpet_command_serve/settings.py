@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 from limpet.errors import UsageError
 
@@ -20,7 +21,14 @@ class Settings:
     path: str
     listen: str = ":8000"
     backend: str | None = None
-    """Location of a store that is no folder, see `gateway_store`."""
+    """Location of a store that is no folder, see `gateway_store`; its secrets are in no message."""
+    backend_options: dict[str, str] = field(default_factory=dict)
+    """What -o says, by full name."""
+    backend_transport: dict[str, Any] = field(default_factory=dict)
+    """The fields of the `Transport` that it is opened with."""
+    backend_limit_upload: int | None = None
+    """Bytes per second to the backend, of all clients together; likewise `backend_limit_download`."""
+    backend_limit_download: int | None = None
     log: str | None = None
     debug: bool = False
 

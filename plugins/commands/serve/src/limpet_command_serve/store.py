@@ -51,6 +51,9 @@ class Reading(ABC):
     descriptor: int | None = None
     """A regular file's descriptor, if `sendfile` may be used in place of `read_into`."""
 
+    def expect(self, offset_bytes: int, length_bytes: int) -> None:  # noqa: B027  # a hint, most need none
+        """The range that is going to be read, from its start on: what is far away can be fetched ahead."""
+
     @abstractmethod
     def read_into(self, offset_bytes: int, buffer: memoryview) -> int:
         """Fill the buffer from the offset on, as far as it comes at once: bytes read, 0 at the end of the file."""
