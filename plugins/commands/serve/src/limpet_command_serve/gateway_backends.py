@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from limpet import registry
 from limpet.contracts.backend import Backend
 from limpet.contracts.transport import DEFAULT_TRANSPORT, Transport
-from limpet.errors import BackendError, LimpetError, UsageError
+from limpet.errors import BackendError, MissingFileError, UsageError
 from limpet.progress import Reporter
 from limpet.storage.limit import LimitBackend
 from limpet.storage.memory import MemoryBackend
@@ -39,10 +39,6 @@ class Place:
     def shown(self) -> str:
         """As it may be told to people."""
         return registry.redact(self.location)
-
-
-class NoSuchPlaceError(LimpetError):
-    """A repository's name that the gateway cannot make a place of."""
 
 
 @dataclass(slots=True)
@@ -84,7 +80,7 @@ class GatewayBackends:
 
     @contextmanager
     def use(self, folders: Sequence[str]) -> Iterator[Backend]:
-        """The backend of this repository, open as long as the context is; errors as of a backend, NoSuchPlaceError."""
+        """The backend of this repository, open as long as the context is; MissingFileError for a name of no place."""
         key = tuple(folders)
         entry = self._taken(key)
         try:
@@ -128,7 +124,7 @@ class GatewayBackends:
         location = self._place.location
         for name in folders:
             if not _SAFE_NAME.fullmatch(name):
-                raise NoSuchPlaceError(
+                raise MissingFileError(
                     f"{name!r} cannot be part of a repository's name here: letters, digits and . _ @ + = , - can"
                 )
             location = registry.location_below(location, name)
@@ -137,7 +133,7 @@ class GatewayBackends:
         except UsageError as error:
             if not folders:
                 raise
-            raise NoSuchPlaceError(str(error)) from error
+            raise MissingFileError(str(error)) from error
         if self._limit is not None:
             backend = self._limit.around(backend)
         return RetryBackend(backend, reporter=self._reporter, max_elapsed_s=self._retry_s)

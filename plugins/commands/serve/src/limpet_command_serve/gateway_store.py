@@ -24,7 +24,7 @@ from limpet_command_serve.gateway_backends import GatewayBackends, Place
 from limpet_command_serve.names import Folders, StoredFile
 from limpet_command_serve.settings import Settings
 from limpet_command_serve.spool import Spool
-from limpet_command_serve.store import FileStatus, NoSpaceError, Outcome, Reading, Store, Upload
+from limpet_command_serve.store import BehindError, FileStatus, NoSpaceError, Outcome, Reading, Store, Upload
 
 MIB = 1 << 20
 RANGE_BYTES = 2 * MIB
@@ -251,10 +251,12 @@ def _told() -> Iterator[None]:
     """What goes wrong behind the gateway, as the server knows it."""
     try:
         yield
+    except (MissingFileError, NoSpaceError, BehindError):
+        raise
     except BackendError as error:
-        if isinstance(error, NoSpaceError) or not _is_full(error):
-            raise
-        raise NoSpaceError(str(error)) from error
+        if _is_full(error):
+            raise NoSpaceError(str(error)) from error
+        raise BehindError(str(error), permanent=error.permanent, retry_after_s=error.retry_after_s) from error
     except OSError as error:
         reason = f"cannot spool the upload: {error.strerror}"
         if error.errno in _NO_SPACE:

@@ -2,7 +2,8 @@
 
 Every method is called from a worker thread of the server (never from the event loop), so it may block; an upload or a
 reading is used by one thread at a time. Errors: MissingFileError where there is no such file or repository,
-NoSpaceError where nothing more fits in, BackendError for everything else (answered 500 and told in the log).
+NoSpaceError where nothing more fits in, BehindError of a gateway, BackendError for everything else (answered 500 and
+told in the log).
 """
 
 from __future__ import annotations
@@ -24,6 +25,10 @@ class NoSpaceError(BackendError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, permanent=True)
+
+
+class BehindError(BackendError):
+    """The storage behind a gateway refuses (permanent, answered 502) or does not answer for now (503)."""
 
 
 class Outcome(Enum):
