@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from limpet.contracts.backend import FileKind
 from limpet.errors import LimpetError, NotFoundError
 from limpet.format.node import Node, NodeType
-from limpet.operations.browse.entry import Entry, Folder
+from limpet.operations.browse.entry import Entry
 from limpet.operations.browse.file_reader import FileReader
 from limpet.operations.browse.folders import TreeFolder, Trees
 from limpet.operations.browse.layout import Layout

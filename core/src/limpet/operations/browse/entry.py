@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from limpet.format.node import Node
+from limpet.ids import StorageId
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,8 @@ class Entry:
     name: bytes
     node: Node
     folder: Folder | None = None
+    snapshot_id: StorageId | None = None
+    """Of a folder that is the root of a snapshot."""
 
 
 class Folder(ABC):

@@ -8,10 +8,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from limpet.errors import LimpetError, RepositoryError
+from limpet.errors import RepositoryError
 from limpet.format.fields import Fields
 from limpet.format.filemode import NodeType
-from limpet.format.node import Node, decode_node, raw_name, subtree_of
+from limpet.format.node import decode_node, raw_name, subtree_of
 from limpet.format.tree import decode_tree_fields, encode_tree_fields, iter_tree_parts
 from limpet.ids import BlobId
 from limpet.operations.browse.entry import Entry, Folder

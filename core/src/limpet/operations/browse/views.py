@@ -114,7 +114,7 @@ class ViewFolder(Folder):
                 return Entry(name, _folder_node(name, child.time_ns), inner)
             case SnapshotPlace(stored):
                 node = _folder_node(name, stored.time_ns)
-                return Entry(name, node, self._snapshot_folder(stored))
+                return Entry(name, node, self._snapshot_folder(stored), stored.id)
             case LatestLink(target, stored):
                 return Entry(name, _link_node(name, target, stored.time_ns))
 

@@ -1,0 +1,328 @@
+"""The file system that the kernel asks: what is at hand is answered at once, the rest in threads."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+import pyfuse3
+import trio
+from limpet.errors import LimpetError
+from limpet.format.fields import Fields
+from limpet.format.node import Node, decode_node, extended_attributes_of, link_target_of, raw_name, subtree_of
+from limpet.operations.browse import Browser, Entry, FileReader, Listing, TreeFolder, ViewFolder
+from limpet.progress import Reporter
+from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FUSEError, InodeT, RequestContext
+
+from limpet_command_mount.attributes import no_entry, node_attributes, view_attributes
+from limpet_command_mount.inodes import LAST_PLACE, Directory, Inodes
+
+THREADS = 32
+SMALL_FILE_BLOBS = 1000
+"""The blobs of a file up to this many are looked up at once, without a thread."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _answered(
+    handler: Callable[Concatenate[Filesystem, P], Coroutine[Any, Any, T]],
+) -> Callable[Concatenate[Filesystem, P], Coroutine[Any, Any, T]]:
+    """A decorator: whatever goes wrong is an input/output error to who asked, and the mount lives on."""
+
+    @functools.wraps(handler)
+    async def answered(self: Filesystem, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return await handler(self, *args, **kwargs)
+        except FUSEError:
+            raise
+        except LimpetError as error:
+            self.tell(error)
+            raise FUSEError(errno.EIO) from error
+        except OSError as error:
+            raise FUSEError(error.errno or errno.EIO) from error
+
+    return answered
+
+
+class Filesystem(pyfuse3.Operations):
+    """A repository's tree, read-only. All handlers run in one thread; it never waits for the storage."""
+
+    supports_dot_lookup = True
+    enable_writeback_cache = False
+
+    def __init__(self, browser: Browser, reporter: Reporter, *, owner_root: bool = False) -> None:
+        super().__init__()
+        self._browser = browser
+        self._reporter = reporter
+        self._owner_root = owner_root
+        self._inodes = Inodes(browser.root)
+        self._links: dict[int, bytes] = {}
+        self._limiter = trio.CapacityLimiter(THREADS)
+        self._next_handle = 1
+        self._files: dict[int, FileReader] = {}
+        self._folders: dict[int, tuple[Directory, Listing | list[Entry]]] = {}
+        self._told: set[str] = set()
+        self._size_bytes = browser.size_bytes
+
+    def tell(self, error: LimpetError) -> None:
+        """Warn of what cannot be read, each thing once."""
+        text = str(error)
+        if text not in self._told:
+            self._told.add(text)
+            self._reporter.warning(text)
+
+    # -- names and attributes -----------------------------------------------------------------------------------
+
+    @_answered
+    async def lookup(self, parent_inode: InodeT, name: bytes, ctx: RequestContext) -> EntryAttributes:
+        directory = self._inodes.directory(parent_inode)
+        if name == b"." or directory is None:
+            if name == b".":  # a client of NFS comes back with a number alone
+                return await self._seen_attributes(parent_inode)
+            raise FUSEError(errno.ESTALE if self._inodes.place(parent_inode) is None else errno.ENOTDIR)
+        if name == b"..":
+            return await self._seen_attributes((directory.parent or self._inodes.root).inode)
+        if isinstance(directory.folder, ViewFolder):
+            await self._refresh()
+            entry = directory.folder.lookup(name)
+            if entry is None:
+                raise FUSEError(errno.ENOENT)
+            return self._view_entry(directory, entry)
+        listing = await self._listing(directory.folder)
+        place = listing.number(name)
+        return no_entry() if place is None else self._node_entry(directory, place, listing.fields(place))
+
+    async def _seen_attributes(self, inode: int) -> EntryAttributes:
+        directory = self._inodes.directory(inode)
+        if directory is not None:
+            self._inodes.seen(directory)
+        return await self._attributes(inode)
+
+    @_answered
+    async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
+        return await self._attributes(inode)
+
+    async def _attributes(self, inode: int) -> EntryAttributes:
+        directory = self._inodes.directory(inode)
+        if directory is not None and directory.node is not None:
+            return self._directory_attributes(directory, directory.node)
+        link = self._link(inode)
+        if link is not None:
+            return view_attributes(link, inode, owner_root=self._owner_root)
+        return node_attributes(await self._fields(inode), inode, owner_root=self._owner_root)
+
+    def _directory_attributes(self, directory: Directory, node: Node) -> EntryAttributes:
+        return view_attributes(node, directory.inode, owner_root=self._owner_root)
+
+    def _view_entry(self, directory: Directory, entry: Entry) -> EntryAttributes:
+        """The attributes of an entry of a view, whose number the kernel knows from now on."""
+        if entry.folder is None:
+            inode = self._link_inode(directory, entry.name)
+            return view_attributes(entry.node, inode, owner_root=self._owner_root)
+        assert isinstance(entry.folder, ViewFolder | TreeFolder)
+        identity = entry.snapshot_id or b""
+        child = self._inodes.child(directory, entry.name, entry.folder, node=entry.node, identity=identity)
+        self._inodes.seen(child)
+        return self._directory_attributes(child, entry.node)
+
+    def _node_entry(self, directory: Directory, place: int, fields: Fields) -> EntryAttributes:
+        """The attributes of an entry of a snapshot's folder, whose number the kernel knows from now on."""
+        if fields["type"] == "dir":
+            folder = directory.folder
+            assert isinstance(folder, TreeFolder)
+            child = self._inodes.child(directory, raw_name(fields), folder.inner(subtree_of(fields)), place=place)
+            self._inodes.seen(child)
+            inode = child.inode
+        elif fields.get("links", 0) > 1 and fields.get("inode"):
+            inode = self._inodes.hard_link(directory, place, fields.get("device_id", 0), fields["inode"])
+        else:
+            inode = self._inodes.file(directory, place)
+        return node_attributes(fields, inode, owner_root=self._owner_root)
+
+    @_answered
+    async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
+        for inode, lookups in inode_list:
+            self._inodes.forget(inode, lookups)
+
+    @_answered
+    async def readlink(self, inode: InodeT, ctx: RequestContext) -> bytes:
+        link = self._link(inode)
+        if link is not None:
+            return link.link_target
+        return link_target_of(await self._fields(inode))
+
+    def _link_inode(self, directory: Directory, name: bytes) -> int:
+        """The number of a link in a view: there are few, so their names are kept."""
+        place = LAST_PLACE - 1
+        while True:
+            inode = self._inodes.file(directory, place)
+            if self._links.setdefault(inode, name) == name:
+                return inode
+            place -= 1
+
+    def _link(self, inode: int) -> Node | None:
+        """The node of a link in a view, as it is now."""
+        name = self._links.get(inode)
+        where = None if name is None else self._inodes.place(inode)
+        if name is None or where is None or not isinstance(where.directory.folder, ViewFolder):
+            return None
+        entry = where.directory.folder.lookup(name)
+        if entry is None:
+            raise FUSEError(errno.ENOENT)
+        return entry.node
+
+    # -- folders ------------------------------------------------------------------------------------------------
+
+    @_answered
+    async def opendir(self, inode: InodeT, ctx: RequestContext) -> FileHandleT:
+        directory = self._inodes.directory(inode)
+        if directory is None:
+            raise FUSEError(errno.ESTALE)
+        if isinstance(directory.folder, ViewFolder):
+            await self._refresh()
+            return self._handle(self._folders, (directory, list(directory.folder.entries())))
+        return self._handle(self._folders, (directory, await self._listing(directory.folder)))
+
+    @_answered
+    async def readdir(self, fh: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        directory, listing = self._folders[fh]
+        if start_id < 2:
+            for number, folder in enumerate((directory, directory.parent or directory)):
+                if number >= start_id:
+                    dot = EntryAttributes()
+                    dot.st_ino, dot.st_mode = InodeT(folder.inode), pyfuse3.ModeT(0o040555)
+                    if not pyfuse3.readdir_reply(token, pyfuse3.FileNameT(b".." if number else b"."), dot, number + 1):
+                        return
+            start_id = 2
+        place = start_id - 2
+        if isinstance(listing, Listing):
+            for fields in listing.iterate(place):
+                entry = self._node_entry(directory, place, fields)
+                place += 1
+                if not pyfuse3.readdir_reply(token, pyfuse3.FileNameT(raw_name(fields)), entry, place + 2):
+                    self._inodes.forget(entry.st_ino, 1)
+                    return
+            return
+        for shown in listing[place:]:
+            entry = self._view_entry(directory, shown)
+            place += 1
+            if not pyfuse3.readdir_reply(token, pyfuse3.FileNameT(shown.name), entry, place + 2):
+                self._inodes.forget(entry.st_ino, 1)
+                return
+
+    @_answered
+    async def releasedir(self, fh: FileHandleT) -> None:
+        del self._folders[fh]
+
+    @_answered
+    async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
+        return
+
+    # -- content ------------------------------------------------------------------------------------------------
+
+    @_answered
+    async def open(self, inode: InodeT, flags: int, ctx: RequestContext) -> FileInfo:
+        if flags & (os.O_WRONLY | os.O_RDWR):
+            raise FUSEError(errno.EROFS)
+        node = decode_node(await self._fields(inode))
+        if len(node.content or ()) <= SMALL_FILE_BLOBS:
+            reader = self._browser.open(node)
+        else:
+            reader = await self._apart(self._browser.open, node)
+        return FileInfo(fh=self._handle(self._files, reader), keep_cache=True)
+
+    @_answered
+    async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
+        reader = self._files[fh]
+        data = reader.read_at_hand(off, size)
+        return await self._apart(reader.read, off, size) if data is None else data
+
+    @_answered
+    async def release(self, fh: FileHandleT) -> None:
+        self._files.pop(fh).close()
+
+    @_answered
+    async def flush(self, fh: FileHandleT) -> None:
+        return
+
+    @_answered
+    async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
+        return
+
+    # -- the rest -----------------------------------------------------------------------------------------------
+
+    @_answered
+    async def getxattr(self, inode: InodeT, name: bytes, ctx: RequestContext) -> bytes:
+        for known, value in await self._extended_attributes(inode):
+            if known == name:
+                return value
+        raise FUSEError(pyfuse3.ENOATTR)
+
+    @_answered
+    async def listxattr(self, inode: InodeT, ctx: RequestContext) -> list[pyfuse3.XAttrNameT]:
+        return [pyfuse3.XAttrNameT(name) for name, _ in await self._extended_attributes(inode)]
+
+    async def _extended_attributes(self, inode: int) -> list[tuple[bytes, bytes]]:
+        directory = self._inodes.directory(inode)
+        if inode in self._links or (directory is not None and directory.node is not None):
+            return []
+        return extended_attributes_of(await self._fields(inode))
+
+    @_answered
+    async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
+        status = pyfuse3.StatvfsData()
+        status.f_bsize = status.f_frsize = 4096
+        status.f_blocks = -(-self._size_bytes // 4096)
+        status.f_namemax = 255
+        return status
+
+    @_answered
+    async def access(self, inode: InodeT, mode: int, ctx: RequestContext) -> bool:
+        return not mode & os.W_OK
+
+    # -- what they share ----------------------------------------------------------------------------------------
+
+    async def _fields(self, inode: int) -> Fields:
+        """The node of an inode inside of a snapshot."""
+        directory = self._inodes.directory(inode)
+        if directory is None:
+            where = self._inodes.place(inode)
+            if where is None:
+                raise FUSEError(errno.ESTALE)
+            directory, place = where
+        else:
+            assert directory.parent is not None, "the root and the roots of snapshots have nodes"
+            directory, place = directory.parent, directory.place
+        folder = directory.folder
+        if not isinstance(folder, TreeFolder):
+            raise FUSEError(errno.ESTALE)
+        listing = await self._listing(folder)
+        if place >= len(listing):
+            raise FUSEError(errno.ESTALE)
+        return listing.fields(place)
+
+    async def _listing(self, folder: TreeFolder) -> Listing:
+        listing = folder.listing_at_hand()
+        return await self._apart(folder.listing) if listing is None else listing
+
+    async def _refresh(self) -> None:
+        if self._browser.is_due:
+            await self._apart(self._browser.refresh)
+
+    async def _apart(self, work: Callable[..., T], *args: object) -> T:
+        """The result of what may have to wait, from a thread; an input/output error once the mount ends."""
+        try:
+            return await trio.to_thread.run_sync(work, *args, abandon_on_cancel=True, limiter=self._limiter)
+        except trio.Cancelled:
+            # The task ends at its next wait. Who asked must have an answer first: the kernel keeps pages locked.
+            raise FUSEError(errno.EIO) from None
+
+    def _handle(self, handles: dict[int, T], value: T) -> FileHandleT:
+        handle = self._next_handle
+        self._next_handle += 1
+        handles[handle] = value
+        return FileHandleT(handle)

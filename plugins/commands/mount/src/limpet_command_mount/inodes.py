@@ -1,0 +1,157 @@
+"""Inode numbers: what each stands for can be told as long as its folder is known, so files need no table.
+
+A number is that of a folder, and the place of the entry in it: 39 bits of a hash of the folder's path (below a
+snapshot: of the snapshot's id and the path in it) and 24 bits, 0 for the folder itself. So numbers are the same in each
+mount, and no two folders share one even where names repeat. Names of one file (hard links) share a number: the highest
+bit is set, and the first of the names that was seen stands for all.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from hashlib import blake2b
+from typing import NamedTuple
+
+from limpet.format.node import Node
+from limpet.operations.browse import TreeFolder, ViewFolder
+
+ROOT_INODE = 1
+PLACE_BITS = 24
+LAST_PLACE = (1 << PLACE_BITS) - 1
+HARD_LINK = 1 << 63
+_NUMBER_MASK = (1 << 39) - 1
+_HARD_LINK_MASK = HARD_LINK - 1
+
+KEPT_FORGOTTEN = 100_000
+"""Folders that the kernel has forgotten are remembered up to this: an NFS client may still know them."""
+
+
+class Directory:
+    """A folder that was seen: where it is, and what is in it. `place` is that in its parent's listing."""
+
+    __slots__ = ("children", "folder", "lookups", "name", "node", "number", "parent", "place", "snapshot_number")
+
+    def __init__(
+        self,
+        number: int,
+        parent: Directory | None,
+        name: bytes,
+        folder: ViewFolder | TreeFolder,
+        *,
+        place: int = -1,
+        node: Node | None = None,
+    ) -> None:
+        self.number = number
+        self.parent = parent
+        self.name = name
+        self.folder = folder
+        self.place = place
+        self.node = node
+        """Of views and roots of snapshots; others have theirs in their parent's listing."""
+        inside = parent is not None and parent.snapshot_number
+        self.snapshot_number: int = inside or (number if isinstance(folder, TreeFolder) else 0)
+        """The number of the snapshot's root; 0 for views."""
+        self.children = 0
+        self.lookups = 0
+
+    @property
+    def inode(self) -> int:
+        """The folder's own inode number."""
+        return self.number << PLACE_BITS if self.number else ROOT_INODE
+
+
+class Place(NamedTuple):
+    """An entry that is no folder: the folder it is in, and its place there."""
+
+    directory: Directory
+    place: int
+
+
+class Inodes:
+    """All folders that were seen and not dropped since. For one thread."""
+
+    def __init__(self, root: ViewFolder) -> None:
+        self.root = Directory(0, None, b"", root, node=root.node())
+        self._directories = {0: self.root}
+        self._forgotten: OrderedDict[int, None] = OrderedDict()
+        self._hard_links: dict[int, Place] = {}
+
+    def directory(self, inode: int) -> Directory | None:
+        """The folder whose inode this is; None for what is no folder or is not known."""
+        if inode == ROOT_INODE:
+            return self.root
+        return None if inode & LAST_PLACE or inode & HARD_LINK else self._directories.get(inode >> PLACE_BITS)
+
+    def place(self, inode: int) -> Place | None:
+        """Where the entry that is no folder is; None for a folder, and for what is not known."""
+        if inode & HARD_LINK:
+            return self._hard_links.get(inode)
+        directory = self._directories.get(inode >> PLACE_BITS)
+        place = inode & LAST_PLACE
+        return None if directory is None or not place else Place(directory, place - 1)
+
+    @staticmethod
+    def file(directory: Directory, place: int) -> int:
+        """The inode number of an entry that is neither folder nor hard link."""
+        return directory.number << PLACE_BITS | place + 1
+
+    def hard_link(self, directory: Directory, place: int, device: int, inode: int) -> int:
+        """The inode number of a file with several names."""
+        digest = blake2b(b"%d %d %d" % (directory.snapshot_number, device, inode), digest_size=8).digest()
+        number = HARD_LINK | int.from_bytes(digest) & _HARD_LINK_MASK
+        if number not in self._hard_links:
+            self._hard_links[number] = Place(directory, place)
+        return number
+
+    def child(
+        self,
+        parent: Directory,
+        name: bytes,
+        folder: ViewFolder | TreeFolder,
+        *,
+        place: int = -1,
+        node: Node | None = None,
+        identity: bytes = b"",
+    ) -> Directory:
+        """The folder of that name in the parent; `identity` is the id of the snapshot whose root it is."""
+        path = b"%d/%b/%b" % (parent.number, identity, name)
+        number = int.from_bytes(blake2b(path, digest_size=8).digest()) & _NUMBER_MASK
+        while True:
+            known = self._directories.get(number)
+            if known is None:
+                known = self._directories[number] = Directory(number, parent, name, folder, place=place, node=node)
+                parent.children += 1
+                return known
+            if number and known.parent is parent and known.name == name:
+                if node is not None:  # of a view, and may be newer
+                    known.node, known.folder = node, folder
+                return known
+            number = number + 1 & _NUMBER_MASK
+
+    def seen(self, directory: Directory) -> None:
+        """The kernel was told the folder's number once more."""
+        if not directory.lookups:
+            self._forgotten.pop(directory.number, None)
+        directory.lookups += 1
+
+    def forget(self, inode: int, lookups: int) -> None:
+        """The kernel has forgotten the number so many times."""
+        if inode & LAST_PLACE or inode & HARD_LINK:
+            return
+        directory = self._directories.get(inode >> PLACE_BITS)
+        if directory is None or not directory.number:
+            return
+        directory.lookups = max(0, directory.lookups - lookups)
+        if not directory.lookups:
+            self._forgotten[directory.number] = None
+            if len(self._forgotten) > KEPT_FORGOTTEN:
+                self._drop(*self._forgotten.popitem(last=False))
+
+    def _drop(self, number: int, _: None) -> None:
+        directory = self._directories[number]
+        if directory.children:
+            self._forgotten[number] = None  # later: those in it are still known
+            return
+        del self._directories[number]
+        if directory.parent is not None:
+            directory.parent.children -= 1

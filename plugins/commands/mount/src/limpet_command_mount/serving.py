@@ -1,0 +1,114 @@
+"""Mounts the file system, serves it until somebody ends it, and takes the mount away again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pyfuse3
+import trio
+from limpet.errors import LimpetError
+
+from limpet_command_mount.filesystem import Filesystem
+
+FUSE_DEVICE = "/dev/fuse"
+TASKS = 128
+"""Requests that can wait at once."""
+GRACE_S = 0.5
+"""For answers under way when the mount ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class MountOptions:
+    """How the kernel mounts it."""
+
+    name: str
+    """Shown as the device."""
+    allow_other: bool = False
+    default_permissions: bool = False
+
+    def words(self) -> set[str]:
+        """As libfuse takes them."""
+        words = {"ro", f"fsname={self.name}", "subtype=limpet"}
+        if self.allow_other:
+            words.add("allow_other")
+        if self.default_permissions:
+            words.add("default_permissions")
+        return words
+
+
+def serve(
+    filesystem: Filesystem,
+    mountpoint: str,
+    options: MountOptions,
+    *,
+    ready: Callable[[], object],
+    interrupt: Callable[[int], object],
+) -> None:
+    """Serve until the mount is taken away or SIGINT or SIGTERM comes; the mount is gone then.
+
+    `ready` is called when it can be used, `interrupt` with the signal, to end all that waits for the storage.
+    LimpetError where it cannot be mounted.
+    """
+    _mount(filesystem, mountpoint, options)
+    try:
+        ready()
+        trio.run(_serve, interrupt)
+    finally:
+        pyfuse3.close(unmount=True)
+
+
+def _mount(filesystem: Filesystem, mountpoint: str, options: MountOptions) -> None:
+    if not os.path.exists(FUSE_DEVICE):
+        raise LimpetError(
+            f"FUSE is not available: there is no {FUSE_DEVICE}; load the kernel's module `fuse`,"
+            " or use `limpet webdav`, which needs none"
+        )
+    try:
+        with _libfuse_says() as said:
+            pyfuse3.init(filesystem, mountpoint, options.words())
+    except RuntimeError as error:
+        reason = " ".join(said) or str(error)
+        raise LimpetError(f"cannot mount at {mountpoint}: {reason}; `limpet webdav` needs no FUSE") from error
+
+
+async def _serve(interrupt: Callable[[int], object]) -> None:
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_end_on_signal, nursery.cancel_scope, interrupt)
+        await pyfuse3.main(max_tasks=TASKS)
+        nursery.cancel_scope.cancel()
+
+
+async def _end_on_signal(
+    scope: trio.CancelScope,
+    interrupt: Callable[[int], object],
+    *,
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        task_status.started()
+        async for number in signals:
+            interrupt(number)
+            pyfuse3.terminate()
+            await trio.sleep(GRACE_S)
+            scope.cancel()
+
+
+@contextmanager
+def _libfuse_says() -> Iterator[list[str]]:
+    """The lines that libfuse writes to standard error in the context: it has no other way to tell why."""
+    lines: list[str] = []
+    with tempfile.TemporaryFile() as file:
+        kept = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield lines
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            lines += file.read().decode(errors="replace").splitlines()
