@@ -37,6 +37,7 @@ class RetryBackend(WrappingBackend):
         reporter: Reporter | None = None,
         max_elapsed_s: float = MAX_ELAPSED_S,
         first_pause_s: float = FIRST_PAUSE_S,
+        failed_load_expiry_s: float = FAILED_LOAD_EXPIRY_S,
         now: Callable[[], float] = time.monotonic,
         pause: Callable[[float], object] | None = None,
     ) -> None:
@@ -44,6 +45,7 @@ class RetryBackend(WrappingBackend):
         self._reporter = reporter or SilentReporter()
         self._max_elapsed_s = max_elapsed_s
         self._first_pause_s = first_pause_s
+        self._failed_load_expiry_s = failed_load_expiry_s
         self._now = now
         self._interrupted = threading.Event()
         self._pause = pause or self._interrupted.wait
@@ -141,7 +143,7 @@ class RetryBackend(WrappingBackend):
 
     def _load(self, handle: Handle, work: Callable[[], T]) -> T:
         failed_at = self._failed_loads.get(handle)
-        if failed_at is not None and self._now() - failed_at < FAILED_LOAD_EXPIRY_S:
+        if failed_at is not None and self._now() - failed_at < self._failed_load_expiry_s:
             raise BackendError(f"{handle} could not be loaded a while ago and is not tried again", permanent=True)
         try:
             return self._retry(f"load {handle}", work)

@@ -136,7 +136,8 @@ class GatewayBackends:
             raise MissingFileError(str(error)) from error
         if self._limit is not None:
             backend = self._limit.around(backend)
-        return RetryBackend(backend, reporter=self._reporter, max_elapsed_s=self._retry_s)
+        # A gateway runs for months: what could not be loaded once is asked for anew as soon as a client wants it.
+        return RetryBackend(backend, reporter=self._reporter, max_elapsed_s=self._retry_s, failed_load_expiry_s=0)
 
 
 def _close(backends: Sequence[Backend]) -> None:
