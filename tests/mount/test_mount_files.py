@@ -200,7 +200,7 @@ def test_copied_by_rsync(seen: Seen, tmp_path: Path) -> None:
     subprocess.run([program("rsync"), *flags, f"{seen.mounted}/", f"{copy}/"], check=True, capture_output=True)
     assert facts(copy) == facts(seen.source)
     # and it sees no difference between the two
-    changes = [program("rsync"), "-naHAXi", "--numeric-ids", f"{seen.mounted}/", f"{seen.source}/"]
+    changes = [str(program("rsync")), "-naHAXi", "--numeric-ids", f"{seen.mounted}/", f"{seen.source}/"]
     shown = subprocess.run(changes, check=True, capture_output=True, text=True).stdout
     assert [line for line in shown.splitlines() if not line.startswith(".d..t")] == []
 
