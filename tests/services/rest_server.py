@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -36,7 +37,7 @@ class RestServer:
         self.socket_path.unlink(missing_ok=True)
         self.scheme = "https" if identity else "http"
         listen = f"unix:{self.socket_path}" if on_socket else f"127.0.0.1:{self.port}"
-        command: list[str | Path] = [*self.program(), "--path", self.data, "--listen", listen]
+        command: list[str | Path] = [*self.program(), *self.place(), "--listen", listen]
         command += ["--no-auth"] if users is None else ["--htpasswd-file", _write_users(folder, users)]
         if identity is not None:
             (folder / "cert.pem").write_bytes(identity.certificate)
@@ -55,10 +56,14 @@ class RestServer:
         """What starts it; the options that follow are the same for both servers."""
         return (program("restic-rest-server", PEERS),)
 
+    def place(self) -> Sequence[str | Path]:
+        """The options that say where it stores."""
+        return ("--path", self.data)
+
     @property
-    def pid(self) -> int:
+    def process(self) -> subprocess.Popen[bytes]:
         """The process that was started."""
-        return self._process.process.pid
+        return self._process.process
 
     def url(self, repository: str, login: str = "") -> str:
         """The location of a repository without `rest:`; `login` is `user:password`."""
