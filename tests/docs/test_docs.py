@@ -97,7 +97,8 @@ def test_links_lead_somewhere(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_flags_exist(page: Path) -> None:
     """Most flags are explained in tables, where nobody runs them: a wrong one would stay wrong."""
-    known = {flag for name in COMMANDS for flag in flags_of(name)}
+    root = root_command()
+    known = {flag for name in root.list_commands(click.Context(root)) for flag in flags_of(name)}
     for code in re.findall(r"`([^`]+)`", "\n".join(prose(page))):
         if not code.startswith(OTHER_PROGRAMS):
             assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", code)) <= known, f"{page}: {code}"
