@@ -78,7 +78,7 @@ def test_no_limit_waits_for_nothing() -> None:
     rate = ClientRate()
     assert rate.request("x") == 0
     assert rate.download_piece_bytes is None
-    assert not rate.limits_uploads
+    assert rate.upload_piece_bytes is None
     asyncio.run(rate.uploaded("x", 1 << 60))
     asyncio.run(rate.downloading("x", 1 << 60))
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -87,6 +84,11 @@ def hash_password(password: bytes) -> str:
 def is_password(stored: str, password: bytes) -> bool:
     """Whether it is the password of the hash, in a time that does not tell how much of it is. bcrypt takes long."""
     if stored.startswith(_SHA_MARK):
+        # Not every server has such users, and OpenSSL's library takes 3 MB.
+        import base64  # noqa: PLC0415
+        import hashlib  # noqa: PLC0415
+        import hmac  # noqa: PLC0415
+
         wanted = stored.removeprefix(_SHA_MARK).encode()
         return hmac.compare_digest(wanted, base64.b64encode(hashlib.sha1(password).digest()))
     import bcrypt  # noqa: PLC0415  # as above

@@ -1,23 +1,23 @@
-"""Metrics for Prometheus: rest-server's by its names and labels, and ours for what was refused and what is used."""
+"""Metrics in Prometheus's text format: rest-server's by its names and labels, and ours beside them.
+
+Written by hand, for the server's memory is measured against rest-server's: `prometheus_client` alone takes 5 MB.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Counter, ProcessCollector, disable_created_metrics
-from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
-from prometheus_client.registry import Collector
+from limpet_command_serve.names import Folders
 
-from limpet_command_serve.quota import Folders, Usage
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-if TYPE_CHECKING:
-    from prometheus_client.metrics_core import Metric
-
-CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-_LABELS = ("user", "repo", "type")
+Labels = tuple[tuple[str, str], ...]
 
 
 class BlobOperation(Enum):
@@ -35,65 +35,98 @@ _MEANINGS = {
 }
 
 
-class Metrics:
-    """The counters of one server."""
+@dataclass(frozen=True, slots=True)
+class Family:
+    """All numbers of one name."""
 
-    def __init__(self, usage: Usage | None = None) -> None:
-        disable_created_metrics()  # type: ignore[no-untyped-call]  # rest-server shows none
-        self.registry = CollectorRegistry()
-        self._blobs = {}
-        for operation, (files, size) in _MEANINGS.items():
-            name = f"rest_server_blob_{operation.value}"
-            self._blobs[operation] = (
-                Counter(f"{name}_total", f"Total number of {files}", _LABELS, registry=self.registry),
-                Counter(f"{name}_bytes_total", f"Total number of {size}", _LABELS, registry=self.registry),
-            )
-        self._refused = Counter(
-            "limpet_serve_refused_total",
-            "Requests that were refused, by reason",
-            ("reason",),
-            registry=self.registry,
-        )
-        ProcessCollector(registry=self.registry)
-        if usage is not None:
-            self.registry.register(_UsageCollector(usage))
+    name: str
+    meaning: str
+    kind: str
+    """`counter` or `gauge`."""
+    values: Mapping[Labels, float]
+
+    def lines(self) -> Iterator[str]:
+        """The text of the family."""
+        yield f"# HELP {self.name} {self.meaning}"
+        yield f"# TYPE {self.name} {self.kind}"
+        for labels, value in sorted(self.values.items()):
+            yield f"{self.name}{_written(labels)} {value:.17g}"
+
+
+def gauge(name: str, meaning: str, value: float) -> Family:
+    """One number that goes up and down."""
+    return Family(name, meaning, "gauge", {(): value})
+
+
+class Metrics:
+    """The counters of one server, and whatever else is asked when somebody looks. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._files: dict[BlobOperation, Counter[Labels]] = {operation: Counter() for operation in BlobOperation}
+        self._bytes: dict[BlobOperation, Counter[Labels]] = {operation: Counter() for operation in BlobOperation}
+        self._refused: Counter[Labels] = Counter()
+        self._sources: list[Callable[[], Iterable[Family]]] = [process_families]
 
     def count(self, operation: BlobOperation, user: str, folders: Folders, kind: str, size_bytes: int) -> None:
         """One file was written, read or deleted, with that many bytes."""
-        files, size = self._blobs[operation]
-        labels = (user, "/".join(folders), kind)
-        files.labels(*labels).inc()
-        size.labels(*labels).inc(size_bytes)
+        labels = (("user", user), ("repo", "/".join(folders)), ("type", kind))
+        with self._lock:
+            self._files[operation][labels] += 1
+            self._bytes[operation][labels] += size_bytes
 
-    def refused(self, reason: str) -> None:
-        """A request was refused. Reasons are few and ours; nothing that a client made up."""
-        self._refused.labels(reason).inc()
+    def refused(self, status: int) -> None:
+        """A request was refused. Nothing that a client made up becomes a label: nobody can fill the memory."""
+        with self._lock:
+            self._refused[("status", str(status)),] += 1
 
-    def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
-        """Show a number that is asked for when metrics are."""
-        self.registry.register(_ValueCollector(name, meaning, value))
+    def watch(self, source: Callable[[], Iterable[Family]]) -> None:
+        """Ask this for more whenever somebody looks."""
+        self._sources.append(source)
 
     def encode(self) -> bytes:
-        """The text in Prometheus's format."""
-        return generate_latest(self.registry)
+        """The text."""
+        with self._lock:
+            families = list(self._own_families())
+        for source in self._sources:
+            families += source()
+        return "".join(f"{line}\n" for family in families for line in family.lines()).encode("utf-8", "replace")
+
+    def _own_families(self) -> Iterator[Family]:
+        for operation, (files, size) in _MEANINGS.items():
+            name = f"rest_server_blob_{operation.value}"
+            yield Family(f"{name}_total", f"Total number of {files}", "counter", dict(self._files[operation]))
+            yield Family(f"{name}_bytes_total", f"Total number of {size}", "counter", dict(self._bytes[operation]))
+        meaning = "Requests that were refused, by the status of the answer"
+        yield Family("limpet_serve_refused_total", meaning, "counter", dict(self._refused))
 
 
-class _ValueCollector(Collector):
-    def __init__(self, name: str, meaning: str, value: Callable[[], float]) -> None:
-        self._name = name
-        self._meaning = meaning
-        self._value = value
+def process_families() -> Iterator[Family]:
+    """What dashboards of any process show, by its usual names; nothing where there is no /proc."""
+    try:
+        fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+        open_files = len(os.listdir("/proc/self/fd"))
+        booted_s = next(
+            int(line.split()[1]) for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime ")
+        )
+    except (OSError, StopIteration):
+        return
+    ticks_per_s = os.sysconf("SC_CLK_TCK")
+    processor_s = (int(fields[11]) + int(fields[12])) / ticks_per_s
+    yield Family(
+        "process_cpu_seconds_total", "Total user and system CPU time spent in seconds", "counter", {(): processor_s}
+    )
+    resident_bytes = int(fields[21]) * os.sysconf("SC_PAGE_SIZE")
+    yield gauge("process_resident_memory_bytes", "Resident memory size in bytes", resident_bytes)
+    started_s = booted_s + int(fields[19]) / ticks_per_s
+    yield gauge("process_start_time_seconds", "Start time of the process since unix epoch in seconds", started_s)
+    yield gauge("process_open_fds", "Number of open file descriptors", open_files)
 
-    def collect(self) -> Iterable[Metric]:
-        yield GaugeMetricFamily(self._name, self._meaning, value=self._value())
+
+def _written(labels: Labels) -> str:
+    pairs = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels)
+    return f"{{{pairs}}}" if labels else ""
 
 
-class _UsageCollector(Collector):
-    def __init__(self, usage: Usage) -> None:
-        self._usage = usage
-
-    def collect(self) -> Iterable[Metric]:
-        stored = GaugeMetricFamily("limpet_serve_stored_bytes", "Bytes stored, by repository", labels=("repo",))
-        for folders, size_bytes in sorted(self._usage.by_repository().items()):
-            stored.add_metric(("/".join(folders),), size_bytes)
-        yield stored
+def _escaped(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

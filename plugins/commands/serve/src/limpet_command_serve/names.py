@@ -16,6 +16,8 @@ Folders = tuple[str, ...]
 """The folders of a repository below the root: none, one or two names."""
 
 MOST_FOLDERS = 2
+REMOVED = ".removed"
+"""Where files go that are removed and kept, see `removed`."""
 MOST_NAME_BYTES = 255
 """What file systems take."""
 

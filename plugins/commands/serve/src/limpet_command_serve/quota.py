@@ -18,16 +18,12 @@ from typing import Self
 
 from limpet.contracts.backend import FileKind
 
-from limpet_command_serve.removed import REMOVED
-
-Folders = tuple[str, ...]
-"""The folders of a repository below the root: none, one or two names."""
+from limpet_command_serve.names import MOST_FOLDERS, REMOVED, Folders
 
 HEADROOM = 0.05
 """How much locks, index, keys and snapshots may go over a limit, as a part of it; packs never."""
 STEP_BYTES = 1 << 20
 """Room is reserved in steps where nobody says how long an upload will be."""
-MOST_FOLDERS = 2
 
 _KIND_NAMES = frozenset(kind.value for kind in FileKind)
 

@@ -109,12 +109,16 @@ class ClientRate:
     @property
     def download_piece_bytes(self) -> int | None:
         """How much to send at once so that the rate is even; None where there is no limit."""
-        return None if self._download is None else max(LEAST_PIECE_BYTES, int(self._download.per_s / 4))
+        return _piece_bytes(self._download)
 
     @property
-    def limits_uploads(self) -> bool:
-        """Whether `uploaded` ever waits."""
-        return self._upload is not None
+    def upload_piece_bytes(self) -> int | None:
+        """How much to take at once; None where there is no limit."""
+        return _piece_bytes(self._upload)
+
+
+def _piece_bytes(buckets: Buckets[str] | None) -> int | None:
+    return None if buckets is None else max(LEAST_PIECE_BYTES, int(buckets.per_s / 4))
 
 
 async def _wait(buckets: Buckets[str] | None, client: str, size_bytes: int) -> None:

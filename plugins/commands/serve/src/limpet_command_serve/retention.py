@@ -13,12 +13,36 @@ from datetime import UTC, datetime
 
 from limpet.contracts.backend import FileKind
 
+from limpet_command_serve.rights_file import UserRights
+
 DAY_S = 86_400
 _FOREVER = frozenset({FileKind.CONFIG, FileKind.KEY})
 
 
 class RetentionError(Exception):
     """It has to stay; the message says how long, and is for the client."""
+
+
+class RetentionDays:
+    """How long the lock is for whom: the server's days, or the user's own where they are more."""
+
+    def __init__(self, server_days: int, rights: UserRights | None) -> None:
+        self._server_days = server_days
+        self._rights = rights
+
+    def of(self, user: str) -> int:
+        """The days of this user; 0 for no lock."""
+        own = None if self._rights is None else self._rights.of(user).retention_days
+        return max(self._server_days, own or 0)
+
+    def longest(self) -> int:
+        """The most that anybody has: so long is kept what was removed."""
+        own = () if self._rights is None else (rights.retention_days or 0 for rights in self._rights.all().values())
+        return max(self._server_days, *own, 0)
+
+    def keeps(self, kind: FileKind) -> bool:
+        """Whether a file of this kind that somebody removes is kept aside."""
+        return kind is not FileKind.LOCK and self.longest() > 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,7 @@ requests that carry the same, and what was right is remembered for a minute as a
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import os
-import secrets
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from limpet.errors import UsageError
+from limpet.format.native import Sha256
 
 from limpet_command_serve.attempts import Attempts
 from limpet_command_serve.htpasswd import Htpasswd, decode_htpasswd, hash_password, is_password
@@ -90,11 +88,11 @@ class Users:
         self._tell = tell
         self._now = now
         self._attempts = Attempts(now=now)
-        self._key = secrets.token_bytes(32)
+        self._key = os.urandom(32)
         self._remembered: dict[str, tuple[bytes, float]] = {}
         self._running: dict[bytes, asyncio.Task[bool]] = {}
         self._threads = ThreadPoolExecutor(THREADS, "limpet-serve-password")
-        self._nobody = hash_password(secrets.token_hex(16).encode())
+        self._nobody = ""
         """What is compared for names that do not exist, so that they cannot be told by the time it takes."""
         self._file = WatchedFile(path, self._take, tell, now=now)
         self._file.read()
@@ -121,37 +119,44 @@ class Users:
         running = self._running.get(digest)
         if running is None:
             self._attempts.begin(client, user)
-            running = asyncio.create_task(self._look(user, stored or self._nobody, secret, client, digest))
+            running = asyncio.create_task(self._look(user, stored, secret, client))
             self._running[digest] = running
             running.add_done_callback(lambda _: self._running.pop(digest, None))
-        is_right = await asyncio.shield(running) and stored is not None
+        is_right = await asyncio.shield(running)
         if is_right:
             self._remembered[user] = digest, self._now() + REMEMBERED_S
         return is_right
 
-    async def _look(self, user: str, stored: str, secret: bytes, client: str, digest: bytes) -> bool:
+    async def _look(self, user: str, stored: str | None, secret: bytes, client: str) -> bool:
         """Compare in a thread, one password of a client after the other."""
         is_guess = False
         try:
             async with self._attempts.turn(client):
                 loop = asyncio.get_running_loop()
-                is_guess = not await loop.run_in_executor(self._threads, is_password, stored, secret)
+                is_guess = not await loop.run_in_executor(self._threads, self._compare, stored, secret)
         finally:
             if not is_guess:
                 self._attempts.forget(client, user)
         return not is_guess
 
+    def _compare(self, stored: str | None, secret: bytes) -> bool:
+        if stored is not None:
+            return is_password(stored, secret)
+        self._nobody = self._nobody or hash_password(os.urandom(16).hex().encode())
+        return is_password(self._nobody, secret) and False
+
     def _digest(self, user: str, stored: str, secret: bytes) -> bytes:
-        """Stands for user, hash and password; means nothing outside this process."""
+        """Stands for user, hash and password; means nothing outside this process, so it may be compared as it is."""
         parts = (user.encode("utf-8", "surrogateescape"), stored.encode(), secret)
-        digest = hashlib.blake2b(key=self._key, digest_size=32)
+        digest = Sha256()
+        digest.update(self._key)
         for part in parts:
             digest.update(len(part).to_bytes(4, "little") + part)
         return digest.digest()
 
     def _is_remembered(self, user: str, digest: bytes) -> bool:
         known = self._remembered.get(user)
-        if known is None or known[1] < self._now() or not hmac.compare_digest(known[0], digest):
+        if known is None or known[1] < self._now() or known[0] != digest:
             return False
         self._remembered[user] = digest, self._now() + REMEMBERED_S
         return True

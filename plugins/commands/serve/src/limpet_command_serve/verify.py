@@ -12,19 +12,18 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from limpet.contracts.backend import FileKind
 from limpet.errors import UsageError
 from limpet.storage.limit import TokenBucket
 
+from limpet_command_serve.names import REMOVED
 from limpet_command_serve.private_file import read_private, replace_private
 from limpet_command_serve.quota import repository_of
-from limpet_command_serve.removed import REMOVED
 
 REPORT_NAME = ".verify.json"
 PIECE_BYTES = 256 * 1024
@@ -74,10 +73,13 @@ class Report:
     damaged: dict[str, Damage] = field(default_factory=dict)
     """By path."""
 
+    def document(self) -> dict[str, object]:
+        """What is in the file."""
+        return {"version": 1, **asdict(self)}
+
     def encode(self) -> bytes:
         """The JSON document."""
-        document = {"version": 1, **asdict(self)}
-        return (json.dumps(document, indent=2) + "\n").encode()
+        return (json.dumps(self.document(), indent=2) + "\n").encode()
 
     @classmethod
     def decode(cls, data: bytes) -> Report:
@@ -252,8 +254,3 @@ def _sorted_entries(folder: str) -> list[tuple[str, bool]]:
             return sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
     except OSError:
         return []
-
-
-def report_fields(report: Report) -> Mapping[str, Any]:
-    """What a one-off verify prints as JSON."""
-    return json.loads(report.encode())  # type: ignore[no-any-return]  # it is the document that was made just before
