@@ -115,12 +115,15 @@ def _pieces(template: str) -> Iterator[str]:
 
 
 def _fixed_folder(template: str) -> str:
-    """The folder that the template names before its first code; the root for one without any code."""
-    fixed = ""
+    """The folder that the template names before its first code; the root for one without any code.
+
+    As in restic, what is no code is taken as it is written there.
+    """
+    length = 0
     for piece in _pieces(template):
         if len(piece) > 1 and piece[1] in _CODES:
-            return _clean("/" + fixed.rpartition("/")[0])
-        fixed += piece[-1]
+            return _clean("/" + template[:length].rpartition("/")[0])
+        length += len(piece)
     return "/"
 
 

@@ -1,4 +1,8 @@
-"""The file system that the kernel asks: what is at hand is answered at once, the rest in threads."""
+"""The file system that the kernel asks: what is at hand is answered at once, the rest in threads.
+
+Handlers that are missing (`flush`, `fsync`, `access`, ...) are answered with ENOSYS by pyfuse3: the kernel then takes
+success for granted, and never asks again.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +23,7 @@ from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FUSEError, InodeT, R
 
 from limpet_command_mount.attributes import no_entry, node_attributes, view_attributes
 from limpet_command_mount.inodes import LAST_PLACE, Directory, Inodes
+from limpet_command_mount.threads import Threads
 
 THREADS = 32
 SMALL_FILE_BLOBS = 1000
@@ -61,7 +66,7 @@ class Filesystem(pyfuse3.Operations):
         self._owner_root = owner_root
         self._inodes = Inodes(browser.root)
         self._links: dict[int, bytes] = {}
-        self._limiter = trio.CapacityLimiter(THREADS)
+        self.threads = Threads(THREADS)
         self._next_handle = 1
         self._files: dict[int, FileReader] = {}
         self._folders: dict[int, tuple[Directory, Listing | list[Entry]]] = {}
@@ -218,10 +223,6 @@ class Filesystem(pyfuse3.Operations):
     async def releasedir(self, fh: FileHandleT) -> None:
         del self._folders[fh]
 
-    @_answered
-    async def fsyncdir(self, fh: FileHandleT, datasync: bool) -> None:
-        return
-
     # -- content ------------------------------------------------------------------------------------------------
 
     @_answered
@@ -244,14 +245,6 @@ class Filesystem(pyfuse3.Operations):
     @_answered
     async def release(self, fh: FileHandleT) -> None:
         self._files.pop(fh).close()
-
-    @_answered
-    async def flush(self, fh: FileHandleT) -> None:
-        return
-
-    @_answered
-    async def fsync(self, fh: FileHandleT, datasync: bool) -> None:
-        return
 
     # -- the rest -----------------------------------------------------------------------------------------------
 
@@ -279,10 +272,6 @@ class Filesystem(pyfuse3.Operations):
         status.f_blocks = -(-self._size_bytes // 4096)
         status.f_namemax = 255
         return status
-
-    @_answered
-    async def access(self, inode: InodeT, mode: int, ctx: RequestContext) -> bool:
-        return not mode & os.W_OK
 
     # -- what they share ----------------------------------------------------------------------------------------
 
@@ -316,7 +305,7 @@ class Filesystem(pyfuse3.Operations):
     async def _apart(self, work: Callable[..., T], *args: object) -> T:
         """The result of what may have to wait, from a thread; an input/output error once the mount ends."""
         try:
-            return await trio.to_thread.run_sync(work, *args, abandon_on_cancel=True, limiter=self._limiter)
+            return await self.threads.run(work, *args)
         except trio.Cancelled:
             # The task ends at its next wait. Who asked must have an answer first: the kernel keeps pages locked.
             raise FUSEError(errno.EIO) from None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import pyfuse3
@@ -19,7 +20,9 @@ FUSE_DEVICE = "/dev/fuse"
 TASKS = 128
 """Requests that can wait at once."""
 GRACE_S = 0.5
-"""For answers under way when the mount ends."""
+"""For answers under way when the mount ends, and for threads after that."""
+POLL_S = 0.5
+"""Between two looks whether the kernel still waits for what we wait for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +57,14 @@ def serve(
     `ready` is called when it can be used, `interrupt` with the signal, to end all that waits for the storage.
     LimpetError where it cannot be mounted.
     """
+    known = _fuse_descriptors()
     _mount(filesystem, mountpoint, options)
     try:
         ready()
-        trio.run(_serve, interrupt)
+        trio.run(_serve, filesystem, _fuse_descriptors() - known, interrupt)
     finally:
         pyfuse3.close(unmount=True)
+        filesystem.threads.close(GRACE_S)
 
 
 def _mount(filesystem: Filesystem, mountpoint: str, options: MountOptions) -> None:
@@ -76,9 +81,10 @@ def _mount(filesystem: Filesystem, mountpoint: str, options: MountOptions) -> No
         raise LimpetError(f"cannot mount at {mountpoint}: {reason}; `limpet webdav` needs no FUSE") from error
 
 
-async def _serve(interrupt: Callable[[int], object]) -> None:
+async def _serve(filesystem: Filesystem, descriptors: set[int], interrupt: Callable[[int], object]) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(_end_on_signal, nursery.cancel_scope, interrupt)
+        nursery.start_soon(_end_with_mount, filesystem, descriptors, nursery.cancel_scope)
         await pyfuse3.main(max_tasks=TASKS)
         nursery.cancel_scope.cancel()
 
@@ -96,6 +102,29 @@ async def _end_on_signal(
             pyfuse3.terminate()
             await trio.sleep(GRACE_S)
             scope.cancel()
+
+
+async def _end_with_mount(filesystem: Filesystem, descriptors: set[int], scope: trio.CancelScope) -> None:
+    """Give up what waits for the storage once the mount is gone: nobody asks for it any more."""
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, 0)  # the connection's end is told unasked
+    while True:
+        await filesystem.threads.wait_until_busy()
+        await trio.sleep(POLL_S)
+        if poll.poll(0):
+            await trio.sleep(GRACE_S)
+            scope.cancel()
+
+
+def _fuse_descriptors() -> set[int]:
+    """The descriptors of connections to the kernel; pyfuse3 does not tell its own."""
+    found = set()
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{name}") == FUSE_DEVICE:
+                found.add(int(name))
+    return found
 
 
 @contextmanager

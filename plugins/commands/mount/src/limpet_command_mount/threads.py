@@ -1,0 +1,78 @@
+"""Threads for what has to wait: they are gone when the mount is, and nobody waits for one that hangs."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any, TypeVar
+
+import outcome
+import trio
+
+T = TypeVar("T")
+
+Job = Callable[[], None]
+
+
+class Threads:
+    """Runs calls for tasks of one trio loop. trio's own threads live on for 10 seconds, and cannot be waited for."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._jobs: SimpleQueue[Job | None] = SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._busy = 0
+        self._is_busy = trio.Event()
+
+    async def run(self, work: Callable[..., T], *args: object) -> T:
+        """The result of the call, which goes on without us if the task is cancelled."""
+        token = trio.lowlevel.current_trio_token()
+        task = trio.lowlevel.current_task()
+        is_abandoned = False
+
+        def deliver(result: outcome.Outcome[T]) -> None:
+            self._busy -= 1
+            if not is_abandoned:
+                trio.lowlevel.reschedule(task, result)
+
+        def job() -> None:
+            result = outcome.capture(work, *args)
+            with suppress(trio.RunFinishedError):
+                token.run_sync_soon(deliver, result)
+
+        def abandon(_: object) -> trio.lowlevel.Abort:
+            nonlocal is_abandoned
+            is_abandoned = True
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        self._busy += 1
+        self._is_busy.set()
+        if self._busy > len(self._threads) and len(self._threads) < self._limit:
+            thread = threading.Thread(target=self._work, name="limpet-mount", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._jobs.put(job)
+        found: Any = await trio.lowlevel.wait_task_rescheduled(abandon)
+        return found  # type: ignore[no-any-return]  # trio knows no type for it
+
+    async def wait_until_busy(self) -> None:
+        """Return when calls are running."""
+        if not self._busy:
+            self._is_busy = trio.Event()
+            await self._is_busy.wait()
+
+    def close(self, limit_s: float) -> bool:
+        """End the threads, once the loop has ended; whether all have within the limit."""
+        for _ in self._threads:
+            self._jobs.put(None)
+        deadline = time.monotonic() + limit_s
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
