@@ -61,4 +61,5 @@ def retry_after(wait_s: float) -> tuple[tuple[str, str], ...]:
 
 
 def _given(headers: Mapping[str, str], name: str) -> str:
-    return headers.get(name, "").strip()
+    """The header as the text it is in UTF-8; the parser took it for Latin-1."""
+    return headers.get(name, "").strip().encode("latin-1").decode("utf-8", "surrogateescape")

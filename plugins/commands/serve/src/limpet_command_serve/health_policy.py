@@ -26,9 +26,8 @@ class HealthPolicy(Policy):
 
     open_pages = frozenset({PATH})
 
-    def __init__(self, check: Check, is_draining: Callable[[], bool]) -> None:
+    def __init__(self, check: Check) -> None:
         self._check = check
-        self._is_draining = is_draining
         self._running: asyncio.Future[str] | None = None
         self._problem = ""
         self._fresh_until = 0.0
@@ -37,7 +36,7 @@ class HealthPolicy(Policy):
         return {PATH: self._page}
 
     async def _page(self, exchange: Exchange) -> Answer:
-        problem = "the server is ending" if self._is_draining() else await self._storage_problem()
+        problem = await self._storage_problem()
         document = {"status": "unavailable", "reason": problem} if problem else {"status": "ok"}
         headers = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
         return Answer(503 if problem else 200, json.dumps(document).encode() + b"\n", headers)

@@ -50,7 +50,7 @@ class Family:
         yield f"# HELP {self.name} {self.meaning}"
         yield f"# TYPE {self.name} {self.kind}"
         for labels, value in sorted(self.values.items()):
-            yield f"{self.name}{_written(labels)} {value:.17g}"
+            yield f"{self.name}{_written(labels)} {value!r}"
 
 
 def gauge(name: str, meaning: str, value: float) -> Family:

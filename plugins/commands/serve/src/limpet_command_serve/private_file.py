@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -45,10 +44,10 @@ def replace_private(path: Path, data: bytes) -> None:
     runs as somebody else, and the server can still read them. A symbolic link stays, its target is replaced.
     """
     path = Path(os.path.realpath(path))
-    temporary = None
+    temporary = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     try:
         owner = os.stat(path if path.exists() else path.parent)
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, MODE)
         with open(descriptor, "wb") as file:
             os.fchmod(file.fileno(), MODE)
             if os.geteuid() == 0:
@@ -59,9 +58,8 @@ def replace_private(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        if temporary is not None:
-            with suppress(OSError):
-                os.unlink(temporary)
+        with suppress(OSError):
+            os.unlink(temporary)
         raise UsageError(f"cannot write {path}: {error.strerror}") from error
 
 

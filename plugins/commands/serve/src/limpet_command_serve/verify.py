@@ -6,7 +6,6 @@ restarts, and reports what is damaged until the file is whole again or gone.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from limpet.contracts.backend import FileKind
 from limpet.errors import UsageError
+from limpet.format.native import Sha256
 from limpet.storage.limit import TokenBucket
 
 from limpet_command_serve.names import REMOVED
@@ -184,7 +184,7 @@ class Verifier:
 
     def _hash(self, path: Path) -> tuple[str, int] | None:
         """SHA-256 and size of the file; None where `stop` was called meanwhile."""
-        digest, size = hashlib.sha256(), 0
+        digest, size = Sha256(), 0
         piece = memoryview(bytearray(PIECE_BYTES))
         with open(path, "rb", buffering=0) as file:
             while count := file.readinto(piece):
@@ -196,7 +196,7 @@ class Verifier:
                     return None
             with suppress(OSError, AttributeError):  # What clients read must not leave the cache for this.
                 os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
-        return digest.hexdigest(), size
+        return digest.digest().hex(), size
 
     def _note(self, parts: Parts, problem: str, size_bytes: int) -> None:
         folders = repository_of(parts)
