@@ -77,6 +77,9 @@ class Reading(ABC):
 class Upload(ABC):
     """One file on its way in. Nothing of it can be seen before `commit`, nor is anything left without it."""
 
+    takes_room: bool = True
+    """False where nothing will be stored, for the file is there: no quota stands against that."""
+
     @abstractmethod
     def write(self, data: memoryview) -> None:
         """Take the next bytes; they are the caller's again afterwards."""

@@ -1,0 +1,156 @@
+"""One connection of a client: waits for its socket on the event loop, and never longer than it may."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TypeVar
+
+import h11
+
+from limpet_command_serve.channel import Channel, Ready, WouldBlock
+from limpet_command_serve.head import MOST_HEAD_BYTES, BadRequestError
+from limpet_command_serve.workers import Work, Workers
+
+RECEIVE_BYTES = 4096
+LINGER_S = 5.0
+"""How long what a client still sends is thrown away, so that it gets to read why."""
+
+R = TypeVar("R")
+
+
+class ClientGoneError(Exception):
+    """The client has closed the connection, or did nothing for too long."""
+
+
+class Connection:
+    """One channel and who waits for it. Used by one task."""
+
+    def __init__(self, channel: Channel, client: str, workers: Workers, *, stall_timeout_s: float) -> None:
+        self.channel = channel
+        self.client = client
+        self._workers = workers
+        self._stall_timeout_s = stall_timeout_s
+        self._rest = b""
+        """What has come of the next request."""
+
+    async def shake_hands(self, timeout_s: float) -> None:
+        """Agree on keys. ClientGoneError where that fails."""
+        async with _limited(timeout_s):
+            await self.move(lambda _: self.channel.shake_hands())
+
+    async def next_request(
+        self, idle_timeout_s: float, header_timeout_s: float
+    ) -> tuple[h11.Connection, h11.Request] | None:
+        """The next head, with the h11 connection that has what came behind it; None where no further one comes.
+
+        BadRequestError for what is no HTTP.
+        """
+        if not self._rest:
+            async with _limited(idle_timeout_s):
+                self._rest = await self._receive()
+        if not self._rest:
+            return None
+        async with _limited(header_timeout_s):
+            return await self._read_head()
+
+    def keep(self, rest: bytes) -> None:
+        """These bytes belong to the next request."""
+        self._rest = rest
+
+    async def run(self, work: Work[R]) -> R:
+        """Do it in a worker thread."""
+        return await self._workers.run(work)
+
+    async def move(self, step: Work[R]) -> R:
+        """Do the step in a worker thread, again and again as long as it waits for the socket.
+
+        ClientGoneError where the connection breaks, or stands still for too long.
+        """
+        while True:
+            try:
+                return await self._workers.run(step)
+            except WouldBlock as block:
+                async with _limited(self._stall_timeout_s):
+                    await self._ready(block.wanted)
+            except OSError as error:  # The store's are errors of its own: this is the socket's.
+                raise ClientGoneError(str(error)) from error
+
+    async def send(self, data: bytes) -> None:
+        """Send a few bytes."""
+        view = memoryview(data)
+        while view:
+            try:
+                view = view[self.channel.send(view) :]
+            except WouldBlock as block:
+                async with _limited(self._stall_timeout_s):
+                    await self._ready(block.wanted)
+            except OSError as error:
+                raise ClientGoneError(str(error)) from error
+
+    async def linger(self) -> None:
+        """End our side, and throw away what comes, for a while: otherwise the client may never see the answer."""
+        with suppress(ClientGoneError, OSError):
+            self.channel.end_sending()
+            async with _limited(LINGER_S):
+                await self._discard()
+
+    def close(self) -> None:
+        """Idempotent."""
+        with suppress(OSError):
+            self.channel.close()
+
+    async def _read_head(self) -> tuple[h11.Connection, h11.Request] | None:
+        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEAD_BYTES)
+        try:
+            connection.receive_data(self._rest)
+            self._rest = b""
+            while (event := connection.next_event()) is h11.NEED_DATA:
+                connection.receive_data(await self._receive())
+        except h11.RemoteProtocolError as error:
+            raise BadRequestError(str(error), error.error_status_hint) from error
+        return (connection, event) if isinstance(event, h11.Request) else None
+
+    async def _receive(self) -> bytes:
+        while True:
+            try:
+                return self._received()
+            except WouldBlock as block:
+                await self._ready(block.wanted)
+            except OSError as error:
+                raise ClientGoneError(str(error)) from error
+
+    def _received(self) -> bytes:
+        # Not a buffer for each connection: thousands of them idle.
+        buffer = memoryview(bytearray(RECEIVE_BYTES))
+        return bytes(buffer[: self.channel.receive(buffer)])
+
+    async def _discard(self) -> None:
+        while await self._receive():
+            pass
+
+    async def _ready(self, wanted: Ready) -> None:
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        descriptor = self.channel.descriptor
+        is_to_read = wanted is Ready.TO_READ
+        (loop.add_reader if is_to_read else loop.add_writer)(descriptor, _set, future)
+        try:
+            await future
+        finally:
+            (loop.remove_reader if is_to_read else loop.remove_writer)(descriptor)
+
+
+@asynccontextmanager
+async def _limited(timeout_s: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(timeout_s):
+            yield
+    except TimeoutError as error:
+        raise ClientGoneError(f"nothing came or went for {timeout_s:g} s") from error
+
+
+def _set(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)

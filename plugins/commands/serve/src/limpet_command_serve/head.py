@@ -1,0 +1,162 @@
+"""The head of a request, checked as strictly as HTTP allows, and the head of an answer. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+import h11
+
+MOST_HEAD_BYTES = 16 * 1024
+
+_PHRASES = {
+    100: "Continue",
+    200: "OK",
+    206: "Partial Content",
+    304: "Not Modified",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    411: "Length Required",
+    412: "Precondition Failed",
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    417: "Expectation Failed",
+    429: "Too Many Requests",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    501: "Not Implemented",
+    503: "Service Unavailable",
+    505: "HTTP Version Not Supported",
+    507: "Insufficient Storage",
+}
+_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
+_LENGTH = re.compile(rb"[0-9]{1,18}")
+_ALONE = (b"host", b"content-length", b"transfer-encoding", b"authorization", b"content-range", b"expect")
+"""Headers that must not come twice: proxies and servers have been played off against each other by that."""
+
+
+class BadRequestError(Exception):
+    """The head is none, or says things that contradict each other."""
+
+    def __init__(self, reason: str, status: int = 400) -> None:
+        super().__init__(reason)
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A request without its body."""
+
+    method: str
+    target: str = field(repr=False)
+    path: str
+    query: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False)
+    http_version: str
+    size_bytes: int | None
+    """Of the body; None where it comes in chunks."""
+    keeps_connection: bool
+    wants_continue: bool
+
+
+def parse_head(event: h11.Request) -> Head:
+    """What h11 has read; BadRequestError where it does not make sense."""
+    target = event.target
+    path, query = _split_target(target)
+    version = event.http_version.decode("ascii")
+    headers = _headers(event.headers)
+    size_bytes = _body_size(headers, version)
+    expected = headers.get("expect", "").lower()
+    if expected not in {"", "100-continue"}:
+        raise BadRequestError("this server knows no such expectation", 417)
+    tokens = {token.strip().lower() for token in headers.get("connection", "").split(",")}
+    return Head(
+        event.method.decode("ascii"),
+        target.decode("latin-1"),
+        path,
+        query,
+        headers,
+        version,
+        size_bytes,
+        keeps_connection=version == "1.1" and "close" not in tokens,
+        wants_continue=expected == "100-continue" and version == "1.1",
+    )
+
+
+def encode_head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
+    """The head of an answer."""
+    lines = [f"HTTP/1.1 {status} {_PHRASES.get(status, 'Unknown')}"]
+    for name, value in headers:
+        if not value.isprintable():
+            raise ValueError(f"header {name} holds what no header may")
+        lines.append(f"{name}: {value}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+
+
+def phrase(status: int) -> str:
+    """What a status means, in words."""
+    return _PHRASES.get(status, "Unknown")
+
+
+def decode_escapes(text: bytes) -> str:
+    """The bytes with `%xx` decoded, as a path of the file system would be; BadRequestError for half an escape."""
+    if _ESCAPE.search(text):
+        raise BadRequestError("the path has an escape that is none")
+    plain = _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), text)
+    return plain.decode("utf-8", "surrogateescape")
+
+
+def wants_creation(query: str) -> bool:
+    """Whether the parameters have `create=true`, the first `create` being the one that counts."""
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        try:
+            if decode_escapes(name.replace("+", " ").encode("latin-1")) == "create":
+                return decode_escapes(value.replace("+", " ").encode("latin-1")) == "true"
+        except BadRequestError:
+            continue
+    return False
+
+
+def _split_target(target: bytes) -> tuple[str, str]:
+    if target == b"*":
+        return "*", ""
+    if target.lower().startswith((b"http://", b"https://")):
+        _, _, rest = target.partition(b"//")
+        _, slash, rest = rest.partition(b"/")
+        target = slash + rest
+    if not target.startswith(b"/"):
+        raise BadRequestError("the target of the request is no path")
+    path, _, query = target.partition(b"?")
+    return decode_escapes(path), query.decode("latin-1")
+
+
+def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    for name, value in pairs:
+        key = name.decode("ascii")
+        if key not in headers:
+            headers[key] = value.decode("latin-1")
+        elif name in _ALONE:
+            raise BadRequestError(f"the header {key} comes more than once")
+    return headers
+
+
+def _body_size(headers: Mapping[str, str], version: str) -> int | None:
+    encoding, length = headers.get("transfer-encoding"), headers.get("content-length")
+    if encoding is None:
+        if length is not None and not _LENGTH.fullmatch(length.encode("latin-1")):
+            raise BadRequestError("content-length is no number")
+        return int(length or 0)
+    if length is not None or version != "1.1":
+        raise BadRequestError("a body comes either in chunks or with its length")
+    if encoding.lower() != "chunked":
+        raise BadRequestError("no other transfer-encoding than chunked is known", 501)
+    return None

@@ -1,0 +1,299 @@
+"""restic's REST protocol, versions 1 and 2: which request gets which answer. Status codes are rest-server's.
+
+What differs from rest-server is listed in docs/serve.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Sequence
+
+from limpet.contracts.backend import FileInfo, FileKind
+from limpet.errors import BackendError, MissingFileError
+
+from limpet_command_serve.body import Body, BrokenBodyError
+from limpet_command_serve.connection import Connection
+from limpet_command_serve.exchange import Answer, Exchange, Refusal
+from limpet_command_serve.head import Head, encode_head, phrase, wants_creation
+from limpet_command_serve.names import Shape, StoredFile, Target, parse_path
+from limpet_command_serve.policy import Page, Policy
+from limpet_command_serve.ranges import ByteRange, UnsatisfiableRangeError, parse_range
+from limpet_command_serve.receiving import BYTES_A_STEP, Receiving
+from limpet_command_serve.rights import Action
+from limpet_command_serve.sending import Sending
+from limpet_command_serve.store import NoSpaceError, Outcome, Reading, Store
+
+VERSION_1 = "application/vnd.x.restic.rest.v1"
+VERSION_2 = "application/vnd.x.restic.rest.v2"
+MOST_DISCARDED_BYTES = 256 * 1024
+DISCARD_S = 2.0
+
+_ACTIONS = {
+    Shape.REPOSITORY: {"POST": Action.CREATE},
+    Shape.LISTING: {"GET": Action.LIST},
+    Shape.FILE: {"HEAD": Action.STAT, "GET": Action.READ, "POST": Action.WRITE, "DELETE": Action.REMOVE},
+}
+
+
+class Request:
+    """One request with all that it takes to answer it."""
+
+    def __init__(self, connection: Connection, exchange: Exchange, head: Head, body: Body) -> None:
+        self.connection = connection
+        self.exchange = exchange
+        self.head = head
+        self.body = body
+        self.keeps_connection = head.keeps_connection
+        self.has_answered = False
+
+
+class Protocol:
+    """Answers requests out of one store."""
+
+    def __init__(
+        self, store: Store, policies: Sequence[Policy], *, verifies_uploads: bool, tell: Callable[[str], None]
+    ) -> None:
+        self._store = store
+        self._policies = policies
+        self._verifies_uploads = verifies_uploads
+        self._tell = tell
+        self._pages: dict[str, Page] = {}
+        self._open_pages: set[str] = set()
+        for policy in policies:
+            self._pages.update(policy.pages())
+            self._open_pages.update(policy.open_pages)
+        self._paced_up = [policy for policy in policies if policy.upload_piece_bytes]
+        self._paced_down = [policy for policy in policies if policy.download_piece_bytes]
+
+    async def serve(self, request: Request) -> None:
+        """Answer the request; ClientGoneError where the client does not wait for that."""
+        exchange = request.exchange
+        try:
+            await self._route(request)
+        except Refusal as refusal:
+            await self.refuse(request, refusal.status, refusal.reason, refusal.headers)
+        except BrokenBodyError as error:
+            request.keeps_connection = False
+            await self.refuse(request, 400, str(error))
+        except MissingFileError as error:
+            await self.refuse(request, 404, str(error))
+        except NoSpaceError as error:
+            self._tell(str(error))
+            await self.refuse(request, 507, str(error))
+        except BackendError as error:
+            self._tell(str(error))
+            await self.refuse(request, 500, str(error))
+        finally:
+            exchange.duration_s = time.time() - exchange.began_s
+
+    async def refuse(
+        self, request: Request, status: int, reason: str, headers: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        """Answer with one line that says why. Nothing more can be said where an answer is already under way."""
+        request.exchange.reason = reason
+        if request.has_answered:
+            request.keeps_connection = False
+            return
+        line = f"{phrase(status)}: {reason}\n" if reason else f"{phrase(status)}\n"
+        body = line.encode("utf-8", "backslashreplace")
+        await self._answer(request, Answer(status, body, (("Content-Type", "text/plain; charset=utf-8"), *headers)))
+
+    async def _route(self, request: Request) -> None:
+        exchange, head = request.exchange, request.head
+        page = self._pages.get(exchange.path)
+        exchange.target = target = None if page else parse_path(exchange.path)
+        allowed = _ACTIONS[target.shape] if target else {}
+        exchange.action = allowed.get(head.method)
+        if exchange.path not in self._open_pages:
+            for policy in self._policies:
+                await policy.admit(exchange)
+        if page is not None:
+            await self._answer(request, await page(exchange))
+        elif target is None and exchange.path == "*" and head.method == "OPTIONS":
+            await self._answer(request, Answer(200))
+        elif target is None:
+            raise Refusal(404, "there is no such place in a repository")
+        elif exchange.action is None:
+            raise Refusal(405, "", (("Allow", ", ".join(allowed)),))
+        else:
+            await self._act(request, target, exchange.action)
+
+    async def _act(self, request: Request, target: Target, action: Action) -> None:
+        match action, target.kind:
+            case Action.CREATE, _:
+                await self._create(request, target)
+            case Action.LIST, FileKind() as kind:
+                await self._list(request, target, kind)
+            case _, FileKind() as kind:
+                file = StoredFile(target.folders, kind, target.name)
+                match action:
+                    case Action.STAT:
+                        status = await request.connection.run(lambda _: self._store.stat(file))
+                        await self._answer(request, _file_answer(status.size_bytes))
+                    case Action.READ:
+                        await self._read(request, file)
+                    case Action.WRITE:
+                        await self._write(request, file)
+                    case Action.REMOVE:
+                        await self._remove(request, file)
+
+    async def _create(self, request: Request, target: Target) -> None:
+        if not wants_creation(request.head.query):
+            raise Refusal(400, "a repository is made with ?create=true")
+        await request.connection.run(lambda _: self._store.create(target.folders))
+        await self._answer(request, Answer(200))
+
+    async def _list(self, request: Request, target: Target, kind: FileKind) -> None:
+        has_sizes = request.head.headers.get("accept") == VERSION_2
+
+        def encoded(_buffer: memoryview) -> bytes:
+            found = self._store.list(target.folders, kind)
+            return encode_listing(() if request.exchange.hides_listing else found, has_sizes=has_sizes)
+
+        body = await request.connection.run(encoded)
+        content_type = VERSION_2 if has_sizes else VERSION_1
+        await self._answer(request, Answer(200, body, (("Content-Type", content_type),)))
+
+    async def _read(self, request: Request, file: StoredFile) -> None:
+        reading = await request.connection.run(lambda _: self._store.open(file))
+        try:
+            await self._send_file(request, file, reading)
+        finally:
+            await request.connection.run(lambda _: reading.close())
+
+    async def _send_file(self, request: Request, file: StoredFile, reading: Reading) -> None:
+        size_bytes = reading.size_bytes
+        wanted = None
+        if file.kind is not FileKind.CONFIG:
+            status = _condition(request.head)
+            if status is not None:
+                await self._answer(request, Answer(status))
+                return
+            try:
+                wanted = parse_range(_range_header(request.head), size_bytes)
+            except UnsatisfiableRangeError:
+                raise Refusal(
+                    416, f"the file has {size_bytes} bytes", (("Content-Range", f"bytes */{size_bytes}"),)
+                ) from None
+        answer = _file_answer(size_bytes, wanted, has_ranges=file.kind is not FileKind.CONFIG)
+        await self._send(request, answer, reading, wanted)
+
+    async def _write(self, request: Request, file: StoredFile) -> None:
+        receiving = Receiving(
+            request.exchange, file, request.body, self._store, self._policies, verifies=self._verifies_uploads
+        )
+        try:
+            outcome = await self._receive(request, receiving)
+        except BaseException:
+            await request.connection.run(receiving.close)
+            raise
+        if outcome is Outcome.OTHER:
+            raise Refusal(403, "the file exists and has another content: files are never replaced")
+        await self._answer(request, Answer(200))
+
+    async def _receive(self, request: Request, receiving: Receiving) -> Outcome:
+        exchange, connection = request.exchange, request.connection
+        if request.head.wants_continue:
+            await connection.run(receiving.begin)
+            await connection.send(encode_head(100, ()))
+        piece_bytes = min([BYTES_A_STEP, *(policy.upload_piece_bytes or BYTES_A_STEP for policy in self._paced_up)])
+        while True:
+            before = exchange.received_bytes
+            outcome = await connection.move(
+                lambda buffer: receiving.step(buffer, before + piece_bytes)  # noqa: B023  # called before it changes
+            )
+            for policy in self._paced_up:
+                await policy.uploaded(exchange, exchange.received_bytes - before)
+            if outcome is not None:
+                return outcome
+
+    async def _remove(self, request: Request, file: StoredFile) -> None:
+        def removed(_buffer: memoryview) -> int | None:
+            try:
+                status = self._store.stat(file)
+                for policy in self._policies:
+                    policy.removing(request.exchange, status)
+                return self._store.remove(file)
+            except MissingFileError:
+                return None  # Asked for twice: the answer to the first request got lost.
+
+        request.exchange.removed_bytes = await request.connection.run(removed)
+        await self._answer(request, Answer(200))
+
+    async def _answer(self, request: Request, answer: Answer) -> None:
+        """Send an answer whose body is in memory."""
+        await self._send(request, answer)
+
+    async def _send(
+        self, request: Request, answer: Answer, reading: Reading | None = None, wanted: ByteRange | None = None
+    ) -> None:
+        exchange = request.exchange
+        exchange.status = answer.status
+        if not request.body.is_complete:
+            await self._discard_body(request)
+        has_body = request.head.method != "HEAD" and answer.status != 304
+        names = {name.lower() for name, _ in answer.headers}
+        headers = [*answer.headers]
+        if "content-length" not in names and answer.status != 304:
+            headers.append(("Content-Length", str(len(answer.body))))
+        headers.append(("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())))
+        if not request.keeps_connection:
+            headers.append(("Connection", "close"))
+        head = encode_head(answer.status, headers)
+        request.has_answered = True
+        sending = Sending(
+            request.connection.channel, exchange, head, answer.body if has_body else b"", reading=reading, wanted=wanted
+        )
+        await self._send_all(request, sending)
+
+    async def _send_all(self, request: Request, sending: Sending) -> None:
+        piece_bytes = min((policy.download_piece_bytes or 0 for policy in self._paced_down), default=None)
+        while not sending.is_complete:
+            for policy in self._paced_down:
+                await policy.downloading(request.exchange, min(piece_bytes or 0, sending.missing_bytes))
+            until = None if piece_bytes is None else request.exchange.sent_bytes + piece_bytes
+            await request.connection.move(lambda buffer: sending.step(buffer, until))  # noqa: B023  # as above
+
+    async def _discard_body(self, request: Request) -> None:
+        """Take the rest of a short body, so that the connection can go on; otherwise it ends with the answer."""
+        size_bytes = request.body.size_bytes
+        if request.head.wants_continue or size_bytes is None or size_bytes > MOST_DISCARDED_BYTES:
+            request.keeps_connection = False
+            return
+        try:
+            async with asyncio.timeout(DISCARD_S):
+                while not request.body.is_complete:
+                    await request.connection.move(request.body.read)
+        except (TimeoutError, BrokenBodyError):
+            request.keeps_connection = False
+
+
+def encode_listing(files: Iterable[FileInfo], *, has_sizes: bool) -> bytes:
+    """JSON of names, or of names and sizes. Names are ids: there is nothing to escape."""
+    if has_sizes:
+        return b"[%s]" % b",".join(b'{"name":"%s","size":%d}' % (f.name.encode(), f.size_bytes) for f in files)
+    return b"[%s]" % b",".join(b'"%s"' % file.name.encode() for file in files)
+
+
+def _file_answer(size_bytes: int, wanted: ByteRange | None = None, *, has_ranges: bool = False) -> Answer:
+    headers = [("Content-Length", str(size_bytes if wanted is None else wanted.end - wanted.start))]
+    if has_ranges:
+        headers.append(("Accept-Ranges", "bytes"))
+    headers.append(("Content-Type", "application/octet-stream"))
+    if wanted is None:
+        return Answer(200, b"", tuple(headers))
+    headers.append(("Content-Range", f"bytes {wanted.start}-{wanted.end - 1}/{size_bytes}"))
+    return Answer(206, b"", tuple(headers))
+
+
+def _condition(head: Head) -> int | None:
+    """The status that ends a conditional request. Files have no tags: only `*` fits one that is there."""
+    if head.headers.get("if-match", "*").strip() != "*":
+        return 412
+    return 304 if head.headers.get("if-none-match", "").strip() == "*" else None
+
+
+def _range_header(head: Head) -> str | None:
+    """Not with If-Range: no tag or date of a client can be that of the file."""
+    return None if "if-range" in head.headers else head.headers.get("range")
