@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 from limpet.contracts.backend import FileKind
-from limpet_command_serve.removed import keep_removed, purge_removed
-from limpet_command_serve.retention import DAY_S, RetentionError, RetentionLock
+from limpet.errors import MissingFileError
+from limpet_command_serve.names import StoredFile
+from limpet_command_serve.removed import KeepingStore, purge_removed
+from limpet_command_serve.retention import DAY_S, RetentionDays, RetentionError, RetentionLock
+from limpet_command_serve.rights import Rights
+from limpet_command_serve.rights_file import UserRights, encode_rights
 
 NOW_S = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
 LOCKED = [FileKind.PACK, FileKind.INDEX, FileKind.SNAPSHOT]
@@ -46,23 +50,45 @@ def test_locks_always_go() -> None:
 
 def test_what_is_removed_comes_back_by_one_copy(tmp_path: Path) -> None:
     """An old pack may hold the newest data: an attacker who removes it must not win."""
+    folders, name = ("web1", "db"), "ab" * 32
+    store = KeepingStore(str(tmp_path), RetentionDays(30, None), lambda: NOW_S)
+    store.create(folders)
     repository = tmp_path / "web1" / "db"
-    pack = repository / "data" / "ab" / "abcd"
-    pack.parent.mkdir(parents=True)
+    pack, lock = repository / "data" / "ab" / name, repository / "locks" / name
     pack.write_bytes(b"data")
-    keep_removed(tmp_path, ("web1", "db"), pack, NOW_S)
+    lock.write_bytes(b"lock")
+    assert store.remove(StoredFile(folders, FileKind.PACK, name)) == 4
+    store.remove(StoredFile(folders, FileKind.LOCK, name))
+    with pytest.raises(MissingFileError):
+        store.remove(StoredFile(folders, FileKind.PACK, name))
     assert not pack.exists()
+    assert not lock.exists()
     kept = tmp_path / ".removed" / "2026-03-01" / "web1" / "db"
     shutil.copytree(kept, repository, dirs_exist_ok=True)
     assert pack.read_bytes() == b"data"
-    with pytest.raises(FileNotFoundError):
-        keep_removed(tmp_path, ("web1", "db"), pack.with_name("gone"), NOW_S)
+    assert not lock.exists(), "locks are not kept"
+
+
+def test_the_days_of_the_server_and_of_the_user(tmp_path: Path) -> None:
+    """A user's own days add to the server's and never take away; removed files wait for the longest of all."""
+    path = tmp_path / "rights.json"
+    path.write_bytes(encode_rights({"web1": Rights(retention_days=90), "web2": Rights(retention_days=1)}))
+    days = RetentionDays(30, UserRights(path, print))
+    assert [days.of(user) for user in ("web1", "web2", "web3")] == [90, 30, 30]
+    assert days.longest() == 90
+    assert days.keeps(FileKind.PACK)
+    assert not days.keeps(FileKind.LOCK)
+    assert RetentionDays(0, None).longest() == 0
+    assert not RetentionDays(0, None).keeps(FileKind.PACK)
 
 
 def test_removed_files_go_when_their_days_are_over(tmp_path: Path) -> None:
     """Never a day too early, and nothing that is not ours."""
-    for name in ("2026-01-29", "2026-01-30", "2026-02-28", "notes", "20260101"):
-        (tmp_path / ".removed" / name).mkdir(parents=True)
-    assert [folder.name for folder in purge_removed(tmp_path, 30, NOW_S)] == ["2026-01-29"]
-    assert not (tmp_path / ".removed" / "2026-01-29").exists()
-    assert purge_removed(tmp_path / "nothing", 30, NOW_S) == []
+    names = ["2026-01-29", "2026-01-30", "2026-02-28", "notes", "20260101"]
+    for name in names:
+        (tmp_path / ".removed" / name / "web1" / "data").mkdir(parents=True)
+        (tmp_path / ".removed" / name / "web1" / "data" / "x").write_bytes(b"12345")
+    gone = list(purge_removed(tmp_path, 30, NOW_S))
+    assert [(purged.day, dict(purged.by_repository)) for purged in gone] == [("2026-01-29", {("web1",): 5})]
+    assert sorted(path.name for path in (tmp_path / ".removed").iterdir()) == sorted(names[1:])
+    assert list(purge_removed(tmp_path / "nothing", 30, NOW_S)) == []

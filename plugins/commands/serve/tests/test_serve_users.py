@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from limpet.errors import UsageError
+from limpet_command_serve import htpasswd
 from limpet_command_serve.attempts import FREE_GUESSES, PAUSE_S, TooManyAttempts, network_of
 from limpet_command_serve.htpasswd import decode_htpasswd, hash_password, is_password, with_user
 from limpet_command_serve.private_file import replace_private
@@ -26,6 +28,14 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now_s
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_rounds() -> Iterator[None]:
+    """Hashes that are made quickly: what they are worth is not tested here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(htpasswd, "BCRYPT_ROUNDS", 4)
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -1,31 +1,207 @@
-"""Puts a server's parts together as its settings say: the store, and the row of policies."""
+"""Puts a server's parts together as its settings say: the store, and the row of policies.
+
+What is not asked for is not imported: the memory of a server is measured against rest-server's.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from limpet.errors import UsageError
 
 from limpet_command_serve.policy import Policy
 
 if TYPE_CHECKING:
+    from limpet_command_serve.metrics import Metrics
+    from limpet_command_serve.quota import Usage
+    from limpet_command_serve.retention import RetentionDays
+    from limpet_command_serve.rights_file import UserRights
     from limpet_command_serve.settings import Settings
     from limpet_command_serve.store import Store
 
 Tell = Callable[[str], None]
 """One line for the server's own log."""
 
+HTPASSWD_NAME = ".htpasswd"
 
-def make_store(settings: Settings) -> Store:
-    """The store; UsageError where there can be none."""
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A server, but for its sockets. The policies are asked in their order."""
+
+    store: Store
+    policies: tuple[Policy, ...]
+
+
+def assemble(settings: Settings, tell: Tell) -> Parts:
+    """The parts; UsageError where options contradict each other or a file they need is not there."""
+    settings.verify_sense()
     if settings.backend is not None:
-        from limpet_command_serve.gateway_store import GatewayStore  # noqa: PLC0415  # folders need no backend
+        _verify_countless(settings)
+    rights = _rights(settings, tell)
+    days = _days(settings, rights)
+    return Parts(_store(settings, days), tuple(_policies(settings, rights, days, tell)))
+
+
+def htpasswd_path(settings: Settings) -> Path:
+    """Where the users are."""
+    return Path(settings.htpasswd_file or Path(settings.path, HTPASSWD_NAME))
+
+
+def _store(settings: Settings, days: RetentionDays | None) -> Store:
+    if settings.backend is not None:
+        from limpet_command_serve.gateway_store import GatewayStore  # noqa: PLC0415
 
         return GatewayStore.of(settings)
-    from limpet_command_serve.folder_store import FolderStore  # noqa: PLC0415  # nor backends a folder
+    if days is not None:
+        from limpet_command_serve.removed import KeepingStore  # noqa: PLC0415
+
+        return KeepingStore(settings.path, days, time.time, for_group=settings.group_accessible_repos)
+    from limpet_command_serve.folder_store import FolderStore  # noqa: PLC0415
 
     return FolderStore(settings.path, for_group=settings.group_accessible_repos)
 
 
-def make_policies(settings: Settings, store: Store, tell: Tell) -> list[Policy]:
-    """The policies in the order in which they are asked; UsageError where a file they need is not there."""
-    return []
+def _policies(
+    settings: Settings,
+    rights: UserRights | None,
+    days: RetentionDays | None,
+    tell: Tell,
+) -> Iterator[Policy]:
+    metrics, usage = _metrics(settings), _usage(settings, rights)
+    yield from _door(settings, tell)
+    if rights is not None or settings.append_only:
+        from limpet_command_serve.rights_policy import RightsPolicy  # noqa: PLC0415
+
+        yield RightsPolicy(rights, append_only=settings.append_only, private=settings.private_repos)
+    if settings.limit_upload or settings.limit_download or settings.limit_requests:
+        from limpet_command_serve.rate import ClientRate  # noqa: PLC0415
+        from limpet_command_serve.rate_policy import RatePolicy  # noqa: PLC0415
+
+        rate = ClientRate(
+            upload_bps=settings.limit_upload,
+            download_bps=settings.limit_download,
+            requests_per_s=settings.limit_requests,
+        )
+        yield RatePolicy(rate, by_user=settings.proxy_auth_username is not None)
+    if usage is not None:
+        from limpet_command_serve.quota_policy import QuotaPolicy  # noqa: PLC0415
+
+        quota = QuotaPolicy(
+            Path(settings.path),
+            usage,
+            instance_bytes=settings.max_size,
+            repository_bytes=settings.repository_quota,
+            user_bytes=settings.user_quota,
+            rights=rights,
+            keeps=(lambda _: False) if days is None else days.keeps,
+        )
+        if metrics is not None:
+            metrics.watch(quota.families)
+        yield quota
+    if days is not None:
+        from limpet_command_serve.retention_policy import RetentionPolicy  # noqa: PLC0415
+
+        yield RetentionPolicy(days, None if settings.backend else Path(settings.path), usage, tell)
+    yield from _watchers(settings, metrics, tell)
+
+
+def _door(settings: Settings, tell: Tell) -> Iterator[Policy]:
+    """Who it is."""
+    if settings.no_auth:
+        return
+    if settings.proxy_auth_username:
+        from limpet_command_serve.auth_policy import ProxyPolicy  # noqa: PLC0415
+
+        yield ProxyPolicy(settings.proxy_auth_username)
+        return
+    from limpet_command_serve.auth_policy import PasswordPolicy  # noqa: PLC0415
+    from limpet_command_serve.users import Users  # noqa: PLC0415
+
+    path = htpasswd_path(settings)
+    try:
+        users = Users(path, tell)
+    except UsageError as error:
+        raise UsageError(
+            f"{error}: add a user with `limpet serve user add NAME --htpasswd-file {path}`, "
+            f"or let everybody in with --no-auth"
+        ) from error
+    yield PasswordPolicy(users)
+
+
+def _watchers(settings: Settings, metrics: Metrics | None, tell: Tell) -> Iterator[Policy]:
+    """Those who only look."""
+    if settings.verify:
+        from limpet_command_serve.verify import REPORT_NAME, Verifier  # noqa: PLC0415
+        from limpet_command_serve.verify_policy import VerifyPolicy  # noqa: PLC0415
+
+        root = Path(settings.path)
+        verifier = Verifier(root, rate_bps=settings.verify_rate, tell=tell, report_path=root / REPORT_NAME)
+        verify = VerifyPolicy(verifier)
+        if metrics is not None:
+            metrics.watch(verify.families)
+        yield verify
+    if metrics is not None:
+        from limpet_command_serve.metrics_policy import MetricsPolicy  # noqa: PLC0415
+
+        yield MetricsPolicy(metrics, is_open=settings.prometheus_no_auth)
+    if settings.audit_log:
+        from limpet_command_serve.audit import AuditLog  # noqa: PLC0415
+        from limpet_command_serve.audit_policy import AuditPolicy  # noqa: PLC0415
+
+        yield AuditPolicy(AuditLog(Path(settings.audit_log), tell))
+    from limpet_command_serve.health_policy import HealthPolicy, folder_problem  # noqa: PLC0415
+
+    yield HealthPolicy(lambda: "" if settings.backend else folder_problem(settings.path))
+
+
+def _metrics(settings: Settings) -> Metrics | None:
+    if not settings.prometheus:
+        return None
+    from limpet_command_serve.metrics import Metrics  # noqa: PLC0415
+
+    return Metrics()
+
+
+def _rights(settings: Settings, tell: Tell) -> UserRights | None:
+    """The rights of users; None where there are none who could be told apart."""
+    if settings.no_auth:
+        return None
+    from limpet_command_serve.rights_file import UserRights, rights_path  # noqa: PLC0415
+
+    return UserRights(rights_path(htpasswd_path(settings)), tell)
+
+
+def _days(settings: Settings, rights: UserRights | None) -> RetentionDays | None:
+    """The retention lock; None where nobody has one and nobody can be given one."""
+    if rights is None and not settings.retention_days:
+        return None
+    from limpet_command_serve.retention import RetentionDays  # noqa: PLC0415
+
+    return RetentionDays(settings.retention_days, rights)
+
+
+def _usage(settings: Settings, rights: UserRights | None) -> Usage | None:
+    """What is counted; None where there is no limit and can be none."""
+    limits = (settings.max_size, settings.repository_quota, settings.user_quota)
+    if settings.backend is not None or (rights is None and limits == (None, None, None)):
+        return None
+    from limpet_command_serve.quota import Usage  # noqa: PLC0415
+
+    return Usage()
+
+
+def _verify_countless(settings: Settings) -> None:
+    given = {
+        "--max-size": settings.max_size,
+        "--repo-quota": settings.repository_quota,
+        "--user-quota": settings.user_quota,
+        "--verify": settings.verify or None,
+    }
+    wrong = [name for name, value in given.items() if value is not None]
+    if wrong:
+        raise UsageError(f"{' and '.join(wrong)} cannot be had with --backend: only files in a folder can be counted")

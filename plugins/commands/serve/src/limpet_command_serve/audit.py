@@ -21,6 +21,7 @@ from limpet.errors import UsageError
 MOST_WAITING = 100_000
 """Lines kept in memory while the disk does not take them."""
 MODE = 0o640
+STANDARD_OUTPUT = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,10 @@ class AuditEntry:
 
 
 class AuditLog:
-    """Appends lines to a file, in a thread of its own. `reopen` on SIGHUP, for those who rotate logs."""
+    """Appends lines to a file, in a thread of its own. `reopen` on SIGHUP, for those who rotate logs.
+
+    The path `-` is standard output, which is the same for ever.
+    """
 
     def __init__(self, path: Path, tell: Callable[[str], None]) -> None:
         self._path = path
@@ -149,6 +153,9 @@ class AuditLog:
         self._is_line_open = False
 
     def _open(self) -> None:
+        if str(self._path) == STANDARD_OUTPUT:
+            self._descriptor = os.dup(1)
+            return
         self._descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, MODE)
 
     def _reopen(self) -> None:

@@ -1,0 +1,63 @@
+"""Refuses removals of what is too young, and deletes for good what was removed long enough ago."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from limpet_command_serve.exchange import Exchange, Refusal
+from limpet_command_serve.policy import Policy
+from limpet_command_serve.quota import Usage
+from limpet_command_serve.removed import purge_removed
+from limpet_command_serve.retention import RetentionDays, RetentionError, RetentionLock
+from limpet_command_serve.store import FileStatus
+
+PURGE_EVERY_S = 3600.0
+
+
+class RetentionPolicy(Policy):
+    """The lock, asked before every removal. `root` is None where removed files are not ours to keep."""
+
+    def __init__(
+        self, days: RetentionDays, root: Path | None, usage: Usage | None, tell: Callable[[str], None]
+    ) -> None:
+        self._days = days
+        self._root = root
+        self._usage = usage
+        self._tell = tell
+        self._purging: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        if self._root is not None:
+            self._purging = asyncio.create_task(self._purge_for_ever(self._root))
+
+    async def close(self) -> None:
+        if self._purging is not None:
+            self._purging.cancel()
+
+    def removing(self, exchange: Exchange, status: FileStatus) -> None:
+        target = exchange.target
+        if target is None or target.kind is None:
+            return
+        try:
+            RetentionLock(self._days.of(exchange.user)).check(target.kind, status.stored_s, time.time())
+        except RetentionError as error:
+            raise Refusal(403, str(error)) from error
+
+    async def _purge_for_ever(self, root: Path) -> None:
+        while True:
+            await asyncio.to_thread(self._purge, root)
+            await asyncio.sleep(PURGE_EVERY_S)
+
+    def _purge(self, root: Path) -> None:
+        days = self._days.longest()
+        try:
+            for gone in purge_removed(root, days, time.time()):
+                self._tell(f"removed files of {gone.day} are deleted for good: {gone.size_bytes} bytes")
+                if self._usage is not None:
+                    for folders, size_bytes in gone.by_repository.items():
+                        self._usage.add(folders, -size_bytes)
+        except OSError as error:
+            self._tell(f"cannot delete removed files for good: {error}")
