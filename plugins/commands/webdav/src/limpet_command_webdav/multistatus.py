@@ -1,13 +1,18 @@
-"""The answer to PROPFIND, as a stream: a folder of 100,000 entries must not be in memory as a tree of XML."""
+"""The answer to PROPFIND, as a stream: a folder of 100,000 entries must not be in memory as a tree of XML.
+
+Source: RFC 4918, 9.1 and 14. Text by text: built as the library does it an entry takes five times as long.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from email.utils import formatdate
 from itertools import islice
+from xml.sax.saxutils import escape, quoteattr
 
-from wsgidav import util, xml_tools
+from wsgidav import util
 from wsgidav.dav_error import HTTP_BAD_REQUEST, HTTP_FORBIDDEN, DAVError, PRECONDITION_CODE_PropfindFiniteDepth
-from wsgidav.util import etree
 
 from limpet_command_webdav.guard import Environ
 from limpet_command_webdav.resources import FileResource, FolderResource, Resource
@@ -15,6 +20,36 @@ from limpet_command_webdav.resources import FileResource, FolderResource, Resour
 WRITTEN_AT_ONCE = 200
 _BEGIN = b'<?xml version="1.0" encoding="utf-8"?>\n<D:multistatus xmlns:D="DAV:">'
 _END = b"</D:multistatus>"
+
+Property = tuple[str, Callable[[Resource], str | None]]
+"""The name as an element, such as `D:getetag`, and what tells the value in XML; None where a resource has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a request wants to know of each resource."""
+
+    properties: Sequence[Property]
+    with_values: bool = True
+    by_name: bool = False
+    """Whether it named them: then it is told which ones a resource does not have."""
+
+
+def _of_files(value: Callable[[FileResource], str]) -> Callable[[Resource], str | None]:
+    return lambda resource: value(resource) if isinstance(resource, FileResource) else None
+
+
+PROPERTIES: dict[str, Property] = {
+    f"{{DAV:}}{name}": (f"D:{name}", value)
+    for name, value in {
+        "resourcetype": lambda resource: "<D:collection/>" if resource.is_collection else "",
+        "displayname": lambda resource: escape(resource.get_display_name()),
+        "getlastmodified": lambda resource: formatdate(resource.get_last_modified(), usegmt=True),
+        "getcontentlength": _of_files(lambda file: str(file.get_content_length())),
+        "getcontenttype": _of_files(lambda file: escape(file.get_content_type())),
+        "getetag": _of_files(lambda file: f'"{file.get_etag()}"'),
+    }.items()
+}
 
 
 def asked(resource: Resource, environ: Environ) -> Iterable[Resource]:
@@ -32,33 +67,51 @@ def _with_members(folder: FolderResource, members: Iterator[Resource]) -> Iterat
     yield from members
 
 
-def properties_asked(environ: Environ) -> tuple[str, list[str] | None]:
-    """Mode and names, as WsgiDAV's `get_properties` takes them; DAVError for what is no PROPFIND."""
+def properties_asked(environ: Environ) -> Wanted:
+    """Which properties the request wants; DAVError for what is no PROPFIND."""
     root = util.parse_xml_body(environ, allow_empty=True)
     if root is None:
-        return "allprop", None
+        return Wanted(list(PROPERTIES.values()))
     kinds = {child.tag: child for child in root}
-    if root.tag == "{DAV:}propfind" and len(kinds) >= 1:
-        if (named := kinds.get("{DAV:}prop")) is not None:
-            return "named", [child.tag for child in named]
-        if "{DAV:}propname" in kinds:
-            return "name", None
-        if "{DAV:}allprop" in kinds:
-            return "allprop", None
+    if root.tag == "{DAV:}propfind":
+        if "{DAV:}prop" in kinds:
+            names = [child.tag for child in kinds["{DAV:}prop"]]
+            return Wanted([PROPERTIES.get(name) or _unknown(name) for name in names], by_name=True)
+        if "{DAV:}allprop" in kinds or "{DAV:}propname" in kinds:
+            return Wanted(list(PROPERTIES.values()), with_values="{DAV:}allprop" in kinds)
     raise DAVError(HTTP_BAD_REQUEST)
 
 
-def multistatus(resources: Iterable[Resource], mode: str, names: list[str] | None) -> Iterator[bytes]:
+def _unknown(tag: str) -> Property:
+    """A property that nothing has: its name, in its own namespace, stands in the answer all the same."""
+    namespace, _, local = tag.rpartition("}")
+    return f"{local} xmlns={quoteattr(namespace.removeprefix('{'))}", lambda _resource: None
+
+
+def multistatus(resources: Iterable[Resource], wanted: Wanted) -> Iterator[bytes]:
     """The document, in pieces."""
     yield _BEGIN
     remaining = iter(resources)
     while batch := list(islice(remaining, WRITTEN_AT_ONCE)):
-        yield b"".join(_response(resource, mode, names) for resource in batch)
+        yield "".join(_response(resource, wanted) for resource in batch).encode()
     yield _END
 
 
-def _response(resource: Resource, mode: str, names: list[str] | None) -> bytes:
-    parent = xml_tools.make_multistatus_el()
-    util.add_property_response(parent, resource.get_href(), resource.get_properties(mode, name_list=names))
-    written: bytes = etree.tostring(parent[0], encoding="utf-8")
-    return written.partition(b"?>\n")[2] if written.startswith(b"<?xml") else written
+def _response(resource: Resource, wanted: Wanted) -> str:
+    found, missing = "", ""
+    for name, value_of in wanted.properties:
+        value = value_of(resource)
+        if value is None:
+            missing += f"<{name}/>"
+        elif value and wanted.with_values:
+            found += f"<{name}>{value}</{name}>"
+        else:
+            found += f"<{name}/>"
+    statuses = _status(found, "200 OK")
+    if missing and wanted.by_name:
+        statuses += _status(missing, "404 Not Found")
+    return f"<D:response><D:href>{escape(resource.get_href())}</D:href>{statuses}</D:response>"
+
+
+def _status(elements: str, status: str) -> str:
+    return f"<D:propstat><D:prop>{elements}</D:prop><D:status>HTTP/1.1 {status}</D:status></D:propstat>"

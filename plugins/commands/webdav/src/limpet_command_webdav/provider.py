@@ -9,12 +9,13 @@ from limpet.errors import LimpetError, NotFoundError
 from limpet.format.node import NodeType
 from limpet.operations.browse import Browser, Entry
 from wsgidav.dav_provider import DAVProvider
+from wsgidav.util import parse_time_string
 
 from limpet_command_webdav import listing
 from limpet_command_webdav.guard import Application, Environ, StartResponse, answer
 from limpet_command_webdav.multistatus import asked, multistatus, properties_asked
 from limpet_command_webdav.names import LINK_SUFFIX, bytes_of, shown, url_path
-from limpet_command_webdav.resources import FolderResource, Resource, is_shown, resource_of
+from limpet_command_webdav.resources import FileResource, FolderResource, Resource, is_shown, resource_of
 
 _FOUND = "limpet.found"
 """Where a request keeps its resource: the library asks for it again."""
@@ -57,6 +58,9 @@ class SnapshotProvider(DAVProvider):  # type: ignore[misc]  # WsgiDAV has no typ
             if environ["REQUEST_METHOD"] != "OPTIONS":
                 if isinstance(resource, FolderResource):
                     return self._page(resource, environ, start_response)
+                if _is_of_the_same_second(environ, resource):
+                    start_response("304 Not Modified", [("ETag", f'"{resource.get_etag()}"')])
+                    return []
                 resource.open()
         except LimpetError as error:
             self._tell(path, error)
@@ -83,9 +87,9 @@ class SnapshotProvider(DAVProvider):  # type: ignore[misc]  # WsgiDAV has no typ
 
     def _propfind(self, resource: Resource, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         resources = asked(resource, environ)
-        mode, names = properties_asked(environ)
+        wanted = properties_asked(environ)
         headers = [("Content-Type", "application/xml; charset=utf-8")]
-        pieces = multistatus(resources, mode, names)
+        pieces = multistatus(resources, wanted)
         return self._streamed(resource, start_response, "207 Multi-Status", headers, pieces)
 
     def _page(self, folder: FolderResource, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -127,3 +131,9 @@ class SnapshotProvider(DAVProvider):  # type: ignore[misc]  # WsgiDAV has no typ
 
     def _tell(self, path: str, error: LimpetError) -> None:
         self._warn(f"{shown(path)}: {error}")
+
+
+def _is_of_the_same_second(environ: Environ, file: FileResource) -> bool:
+    """Whether a client asks about a copy with the file's own time, which WsgiDAV takes for an older one."""
+    since = environ.get("HTTP_IF_MODIFIED_SINCE")
+    return bool(since and "HTTP_IF_NONE_MATCH" not in environ and parse_time_string(since) == file.get_last_modified())

@@ -10,7 +10,6 @@ import hashlib
 import io
 import mimetypes
 from collections.abc import Iterator
-from typing import Any
 
 from limpet.format.node import Node, NodeType
 from limpet.format.timestamps import NS_PER_S
@@ -163,4 +162,3 @@ class _Stream(io.BufferedIOBase):
 
 
 Resource = FileResource | FolderResource
-Properties = list[tuple[str, Any]]
