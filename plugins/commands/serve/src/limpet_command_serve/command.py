@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import fields
+from dataclasses import asdict, fields, replace
 
 import click
 from limpet.cli.group import LimpetGroup
+from limpet.cli.options import GlobalOptions
 from limpet.cli.parameters import DURATION, SIZE
 from limpet.cli.session import Session, pass_session
 from limpet.contracts.command import Command
 from limpet.errors import UsageError
 
 from limpet_command_serve.settings import TLS_VERSIONS, Settings
+
+KIB = 1024
 
 _PATHS = ("path", "log", "tls_cert", "tls_key", "htpasswd_file", "audit_log")
 
@@ -97,6 +100,17 @@ def read_settings(options: dict[str, object], *, debug: bool) -> Settings:
     return settings
 
 
+def _with_backend(settings: Settings, options: GlobalOptions) -> Settings:
+    """The global options that say how to talk to the backend."""
+    return replace(
+        settings,
+        backend_options=options.extended(),
+        backend_transport=asdict(options.transport()),
+        backend_limit_upload=max(0, options.limit_upload) * KIB or None,
+        backend_limit_download=max(0, options.limit_download) * KIB or None,
+    )
+
+
 @click.group("serve", cls=LimpetGroup, invoke_without_command=True, params=_OPTIONS)
 @click.pass_context
 @pass_session
@@ -105,6 +119,8 @@ def serve_command(session: Session, context: click.Context, /, **options: object
     if context.invoked_subcommand is not None:
         return
     settings = read_settings(options, debug=session.options.debug)
+    if settings.backend is not None:
+        settings = _with_backend(settings, session.options)
     session.terminal.flush()
     from limpet_command_serve.lean import start  # noqa: PLC0415  # not for `user`
 
@@ -122,8 +138,10 @@ class ServeCommand(Command):
 
     @classmethod
     def click_command(cls) -> click.Command:
-        """The server, with the commands about its users below."""
+        """The server, with the commands about its users and files below."""
         from limpet_command_serve.user_commands import user_group  # noqa: PLC0415  # the server needs none
+        from limpet_command_serve.verify_command import verify_command  # noqa: PLC0415  # nor this
 
         serve_command.add_command(user_group)
+        serve_command.add_command(verify_command)
         return serve_command

@@ -10,12 +10,14 @@ from typing import TypeVar
 import h11
 
 from limpet_command_serve.channel import Channel, Ready, WouldBlock
-from limpet_command_serve.head import MOST_HEAD_BYTES, BadRequestError
+from limpet_command_serve.head import MOST_HEAD_BYTES, BadRequestError, find_head_end
 from limpet_command_serve.workers import Work, Workers
 
 RECEIVE_BYTES = 4096
 LINGER_S = 5.0
 """How long what a client still sends is thrown away, so that it gets to read why."""
+MOST_DISCARDED_BYTES = 64 << 20
+DISCARDED_PIECES_A_STEP = 16
 
 R = TypeVar("R")
 
@@ -34,6 +36,7 @@ class Connection:
         self._stall_timeout_s = stall_timeout_s
         self._rest = b""
         """What has come of the next request."""
+        self._discarded_bytes = 0
 
     async def shake_hands(self, timeout_s: float) -> None:
         """Agree on keys. ClientGoneError where that fails."""
@@ -94,7 +97,8 @@ class Connection:
         with suppress(ClientGoneError, OSError):
             self.channel.end_sending()
             async with _limited(LINGER_S):
-                await self._discard()
+                while await self.move(self._discard):
+                    pass
 
     def close(self) -> None:
         """Idempotent."""
@@ -102,12 +106,16 @@ class Connection:
             self.channel.close()
 
     async def _read_head(self) -> tuple[h11.Connection, h11.Request] | None:
+        while not find_head_end(self._rest):
+            received = await self._receive()
+            if not received:
+                return None
+            self._rest += received
         connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEAD_BYTES)
         try:
             connection.receive_data(self._rest)
             self._rest = b""
-            while (event := connection.next_event()) is h11.NEED_DATA:
-                connection.receive_data(await self._receive())
+            event = connection.next_event()
         except h11.RemoteProtocolError as error:
             raise BadRequestError(str(error), error.error_status_hint) from error
         return (connection, event) if isinstance(event, h11.Request) else None
@@ -126,9 +134,14 @@ class Connection:
         buffer = memoryview(bytearray(RECEIVE_BYTES))
         return bytes(buffer[: self.channel.receive(buffer)])
 
-    async def _discard(self) -> None:
-        while await self._receive():
-            pass
+    def _discard(self, buffer: memoryview) -> bool:
+        """Whether the client may still send."""
+        for _ in range(DISCARDED_PIECES_A_STEP):
+            count = self.channel.receive(buffer)
+            self._discarded_bytes += count
+            if not count or self._discarded_bytes > MOST_DISCARDED_BYTES:
+                return False
+        return True
 
     async def _ready(self, wanted: Ready) -> None:
         loop = asyncio.get_running_loop()

@@ -56,6 +56,8 @@ class Answer:
     status: int
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
+    reason: str = ""
+    """Said in the first line, too: of an error restic shows that line and no more."""
 
 
 class Refusal(Exception):  # noqa: N818  # a decision, no failure

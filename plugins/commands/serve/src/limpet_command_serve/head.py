@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import h11
 
 MOST_HEAD_BYTES = 16 * 1024
+MOST_REASON_BYTES = 300
 
 _PHRASES = {
     100: "Continue",
@@ -37,6 +38,7 @@ _PHRASES = {
 }
 _ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
+_BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\n[ \t]")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
 _ALONE = (b"host", b"content-length", b"transfer-encoding", b"authorization", b"content-range", b"expect")
 """Headers that must not come twice: proxies and servers have been played off against each other by that."""
@@ -66,6 +68,21 @@ class Head:
     wants_continue: bool
 
 
+def find_head_end(data: bytes) -> int:
+    """Where the head ends that the data begin with, 0 if they do not have its end yet.
+
+    BadRequestError where its lines do not end as HTTP has it or are folded, which h11 would take: who reads a request
+    before us may read it otherwise.
+    """
+    end = data.find(b"\r\n\r\n")
+    head = data if end < 0 else data[:end]
+    if _BARE.search(head):
+        raise BadRequestError("a line of the head is not ended by CR and LF, or is folded")
+    if len(head) > MOST_HEAD_BYTES:
+        raise BadRequestError(f"the head is longer than {MOST_HEAD_BYTES} bytes", 431)
+    return end + 4 if end >= 0 else 0
+
+
 def parse_head(event: h11.Request) -> Head:
     """What h11 has read; BadRequestError where it does not make sense."""
     target = event.target
@@ -90,9 +107,10 @@ def parse_head(event: h11.Request) -> Head:
     )
 
 
-def encode_head(status: int, headers: Iterable[tuple[str, str]]) -> bytes:
-    """The head of an answer."""
-    lines = [f"HTTP/1.1 {status} {_PHRASES.get(status, 'Unknown')}"]
+def encode_head(status: int, headers: Iterable[tuple[str, str]], reason: str = "") -> bytes:
+    """The head of an answer; the reason is said behind what the status means."""
+    told = "".join(letter for letter in reason if letter.isascii() and letter.isprintable())[:MOST_REASON_BYTES]
+    lines = [f"HTTP/1.1 {status} {phrase(status)}{': ' if told else ''}{told}"]
     for name, value in headers:
         if not value.isprintable():
             raise ValueError(f"header {name} holds what no header may")

@@ -97,7 +97,9 @@ class Protocol:
             return
         line = f"{phrase(status)}: {reason}\n" if reason else f"{phrase(status)}\n"
         body = line.encode("utf-8", "backslashreplace")
-        await self._answer(request, Answer(status, body, (("Content-Type", "text/plain; charset=utf-8"), *headers)))
+        await self._answer(
+            request, Answer(status, body, (("Content-Type", "text/plain; charset=utf-8"), *headers), reason)
+        )
 
     async def _route(self, request: Request) -> None:
         exchange, head = request.exchange, request.head
@@ -166,9 +168,10 @@ class Protocol:
         size_bytes = reading.size_bytes
         wanted = None
         if file.kind is not FileKind.CONFIG:
-            status = _condition(request.head)
-            if status is not None:
-                await self._answer(request, Answer(status))
+            if request.head.headers.get("if-match", "*").strip() != "*":
+                raise Refusal(412, "no file has a tag")
+            if request.head.headers.get("if-none-match", "").strip() == "*":
+                await self._answer(request, Answer(304))
                 return
             try:
                 wanted = parse_range(_range_header(request.head), size_bytes)
@@ -176,6 +179,7 @@ class Protocol:
                 raise Refusal(
                     416, f"the file has {size_bytes} bytes", (("Content-Range", f"bytes */{size_bytes}"),)
                 ) from None
+        reading.expect(wanted.start if wanted else 0, wanted.end - wanted.start if wanted else size_bytes)
         answer = _file_answer(size_bytes, wanted, has_ranges=file.kind is not FileKind.CONFIG)
         await self._send(request, answer, reading, wanted)
 
@@ -240,7 +244,7 @@ class Protocol:
         headers.append(("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())))
         if not request.keeps_connection:
             headers.append(("Connection", "close"))
-        head = encode_head(answer.status, headers)
+        head = encode_head(answer.status, headers, answer.reason)
         request.has_answered = True
         sending = Sending(
             request.connection.channel, exchange, head, answer.body if has_body else b"", reading=reading, wanted=wanted
@@ -285,13 +289,6 @@ def _file_answer(size_bytes: int, wanted: ByteRange | None = None, *, has_ranges
         return Answer(200, b"", tuple(headers))
     headers.append(("Content-Range", f"bytes {wanted.start}-{wanted.end - 1}/{size_bytes}"))
     return Answer(206, b"", tuple(headers))
-
-
-def _condition(head: Head) -> int | None:
-    """The status that ends a conditional request. Files have no tags: only `*` fits one that is there."""
-    if head.headers.get("if-match", "*").strip() != "*":
-        return 412
-    return 304 if head.headers.get("if-none-match", "").strip() == "*" else None
 
 
 def _range_header(head: Head) -> str | None:
