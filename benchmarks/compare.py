@@ -82,9 +82,9 @@ def _arguments() -> argparse.Namespace:
 def row(job: Job, tools: Sequence[Tool], rounds: int) -> str:
     """The job measured with both tools, as a row of the table; also shown at once."""
     results = _measure(job, tools, rounds)
-    line = _line(job, results["restic"], results["limpet"])
-    print(line, file=sys.stderr, flush=True)
-    return line
+    measured = line(job.name, job.target, results["restic"], results["limpet"])
+    print(measured, file=sys.stderr, flush=True)
+    return measured
 
 
 def _measure(job: Job, tools: Sequence[Tool], rounds: int) -> dict[str, Measured]:
@@ -104,13 +104,15 @@ def _measure(job: Job, tools: Sequence[Tool], rounds: int) -> dict[str, Measured
     return results
 
 
-def _line(job: Job, restic: Measured, limpet: Measured) -> str:
+def line(name: str, target: float, restic: Measured, limpet: Measured) -> str:
+    """The row of what was measured; `target` is the wall ratio to reach."""
+
     def shown(one: Measured) -> str:
         return f"{one.wall_s:.2f} s / {one.cpu_s:.2f} s / {one.memory_mib:.0f} MiB"
 
     return (
-        f"| {job.name} | {shown(restic)} | {shown(limpet)} | **{limpet.wall_s / restic.wall_s:.2f}** "
-        f"| {limpet.cpu_s / restic.cpu_s:.2f} | {limpet.memory_mib / restic.memory_mib:.2f} | {job.target:.2f} |"
+        f"| {name} | {shown(restic)} | {shown(limpet)} | **{limpet.wall_s / restic.wall_s:.2f}** "
+        f"| {limpet.cpu_s / restic.cpu_s:.2f} | {limpet.memory_mib / restic.memory_mib:.2f} | {target:.2f} |"
     )
 
 
