@@ -52,6 +52,8 @@ need_for_test() {
     need openssl openssl
     need unzip unzip
     need time /usr/bin/time
+    need curl curl
+    need davfs2 mount.davfs
     need faketime faketime
     need systemd systemctl systemd-analyze
     need cron crontab /usr/sbin/cron

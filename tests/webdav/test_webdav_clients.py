@@ -283,7 +283,8 @@ def test_davfs2(view: View, source: Path, tmp_path: Path) -> None:
     point, settings = tmp_path / "point", tmp_path / "davfs2.conf"
     point.mkdir()
     with tempfile.TemporaryDirectory(dir="/var/tmp") as cache:
-        shutil.chown(cache, "davfs2", "davfs2")  # it works as that user
+        shutil.chown(cache, group="davfs2")  # what it works as
+        os.chmod(cache, 0o770)
         settings.write_text(f"ask_auth 0\nuse_locks 0\ncache_dir {cache}\n")
         place = f"{view.url}{latest(source)}/"
         subprocess.run([mounter, "-o", f"conf={settings},ro", place, point], check=True, timeout=60)
@@ -291,7 +292,7 @@ def test_davfs2(view: View, source: Path, tmp_path: Path) -> None:
             assert (point / "large").read_bytes() == (source / "large").read_bytes()
             assert (point / "page.html").stat().st_mtime == 1_000_000_000
             assert {"inner", "ünïcödé 日本 🐚", "link.rclonelink"} < set(os.listdir(point))
-            with pytest.raises(OSError, match="Read-only"):
+            with pytest.raises(OSError, match="Read-only|Invalid"):
                 (point / "new").touch()
         finally:
             subprocess.run(["umount", point], check=True, capture_output=True, timeout=60)
