@@ -82,6 +82,7 @@ class PackStore:
         """Wait until every pack is stored, and store the index that names the last of them."""
         self._wait()
         self.check()
+        self._packs.discard()  # nothing is in them any more, and an index file takes memory of its own
         self._save_index()
 
     def abandon(self) -> None:
