@@ -72,7 +72,8 @@ class Clients:
     program: str
     count: int
     data: Path
-    scratch: Path
+    targets: Path
+    """Where they restore to."""
 
     def start(self, port: int, number: int, *arguments: str | Path) -> subprocess.Popen[bytes]:
         """One of them, running."""
@@ -90,7 +91,7 @@ class Clients:
 
     def restore(self, server: ServerUnderTest) -> float:
         """What `keep` has prepared."""
-        targets = [self.scratch / f"restored-{number}" for number in range(self.count)]
+        targets = [self.targets / f"limpet-bench-restored-{number}" for number in range(self.count)]
         started = time.monotonic()
         runs = [
             self.start(server.port, number, "restore", "latest", "--target", target)
@@ -178,7 +179,7 @@ def _jobs(arguments: argparse.Namespace, counts: Sequence[int], scratch: Path, p
     for set_name, folder in data.items():
         for client in arguments.programs.split(","):
             for count in counts:
-                group = Clients(clients[client], count, folder, scratch)
+                group = Clients(clients[client], count, folder, arguments.targets or scratch)
                 yield from client_jobs(group, scratch / "kept", program, f"{set_name}, {_many(count, client)}")
 
 
@@ -253,6 +254,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--limpet", default=shutil.which("limpet") or str(Path(sys.executable).with_name("limpet")))
     parser.add_argument("--data", type=Path, default=Path(".cache/bench-data"))
     parser.add_argument("--scratch", type=Path, default=None, help="where repositories go while it runs")
+    parser.add_argument("--targets", type=Path, help="where clients restore to; in memory it is less work of theirs")
     parser.add_argument("--servers", default="rest-server,limpet", help="the two to compare")
     parser.add_argument("--clients", default="1,8", help="how many at once, with commas between")
     parser.add_argument("--programs", default="restic,limpet", help="the clients, with commas between")
