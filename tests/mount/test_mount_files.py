@@ -83,7 +83,8 @@ def test_status_of_every_path(seen: Seen) -> None:
         if not stat.S_ISDIR(was.st_mode):
             assert (now.st_nlink, now.st_size) == (was.st_nlink, was.st_size), path
         if stat.S_ISREG(was.st_mode):
-            assert now.st_blocks == -(-was.st_size // 512), path
+            needed = -(-was.st_size // 512)
+            assert now.st_blocks == needed or (path.name == "sparse" and was.st_blocks <= now.st_blocks < needed), path
         checked += 1
     assert checked > 730
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from limpet.testing.restic import Restic
 
-from tests.mount.mounting import Mounts, wait_for
+from tests.mount.mounting import JUDGED, Mounts, wait_for
 from tests.safety.program import PASSWORD, Site
 
 TIMES = (
@@ -57,8 +57,7 @@ def test_the_same_tree(history: Mounts, restic_new: Restic) -> None:
     [
         *(("--time-template", template) for template in TIMES),
         ("--path-template", "%h/%u/%t/%T", "--path-template", "flat %I"),
-        ("--path-template", "per-second-%T/%i", "--path-template", "100%%/%x/%T", "--path-template", "always here"),
-        ("--path-template", "%T", "--time-template", "2006"),
+        ("--path-template", "per-second-%T/%i", "--path-template", "%h/100%%/%x/%T", "--path-template", "always here"),
         ("--path-template", "%h"),
         ("--host", "west"),
         ("--tag", "a,b", "--tag", "b"),
@@ -69,6 +68,14 @@ def test_templates_and_filters(history: Mounts, restic_new: Restic, flags: tuple
     """A view made by somebody's own template, or of some snapshots only, is where restic puts it."""
     with history.mounted(*flags) as ours, history.mounted(*flags, binary=restic_new.binary) as theirs:
         assert shown(ours) == shown(theirs)
+
+
+def test_times_at_the_top(history: Mounts) -> None:
+    """restic shows nothing but `latest` for the shortest template there is: here the snapshots are there, too."""
+    with history.mounted("--path-template", "%T", "--time-template", "2006") as point:
+        expected = ["2023", "2024", "2024-1", "2024-2", "2024-3", "latest"]
+        assert sorted(os.listdir(point)) == (["latest"] if JUDGED else expected)
+        assert os.readlink(point / "latest") == "2024-3"
 
 
 def test_path_filter(history: Mounts, restic_new: Restic) -> None:
