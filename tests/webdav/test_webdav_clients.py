@@ -292,7 +292,7 @@ def test_davfs2(view: View, source: Path, tmp_path: Path) -> None:
             assert (point / "large").read_bytes() == (source / "large").read_bytes()
             assert (point / "page.html").stat().st_mtime == 1_000_000_000
             assert {"inner", "ünïcödé 日本 🐚", "link.rclonelink"} < set(os.listdir(point))
-            with pytest.raises(OSError, match="Read-only|Invalid"):
+            with pytest.raises(OSError, match=r"Read-only|Invalid"):
                 (point / "new").touch()
         finally:
             subprocess.run(["umount", point], check=True, capture_output=True, timeout=60)
@@ -320,6 +320,20 @@ def peak_memory(view: View) -> int:
     """Of the process, in bytes."""
     status = Path(f"/proc/{view.running.pid}/status").read_text()
     return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def test_signing_in(site: Site, tmp_path: Path) -> None:
+    """Beyond loopback only one user gets in, whose password stands in a file and in no list of processes."""
+    secret = tmp_path / "secret"
+    secret.write_text("correct horse\n")
+    view = start_view(site, "--user", "ann", "-o", f"webdav.password_file={secret}", listen="0.0.0.0:0")
+    curl = [program("curl"), "-sS", "-o", "/dev/null", "-w", "%{http_code}", f"{view.url}/"]
+    for given, status in (([], b"401"), (["-u", "ann:wrong"], b"401"), (["-u", "ann:correct horse"], b"200")):
+        assert subprocess.run([*curl, *given], check=True, capture_output=True, timeout=60).stdout == status
+    assert view.ask("GET", "/", {"Host": "backup.example"}).status == 401
+    ended = view.end()
+    assert ended.code == 0
+    assert ended.err.count("wrong user or password from 127.0.0.1") == 1
 
 
 def test_new_snapshots_appear(site: Site, tmp_path: Path) -> None:
