@@ -97,19 +97,15 @@ def test_what_is_no_file_of_rights_is_refused(text: str) -> None:
 def test_a_file_that_vanishes_takes_no_limits_away(tmp_path: Path) -> None:
     """Whoever deletes or breaks the file must not set write-only users free; a new file counts without a restart."""
     path = rights_path(tmp_path / ".htpasswd")
-    now_s = 0.0
     told: list[str] = []
-    rights = UserRights(path, told.append, now=lambda: now_s)
+    rights = UserRights(path, told.append)
     assert rights.of("web1") == FULL_RIGHTS
     limited = Rights(Access.WRITE_ONLY, 10, 3)
     path.write_bytes(encode_rights({"web1": limited}))
-    now_s += 2
     assert rights.of("web1") == limited
     path.unlink()
-    now_s += 2
     assert rights.of("web1") == limited
     path.write_text("{")
-    now_s += 2
     assert rights.of("web1") == limited
     assert len(told) == 3
     assert all(str(path) in line for line in told)

@@ -150,13 +150,10 @@ def test_a_remembered_password_is_forgotten(tmp_path: Path, stored: str, clock: 
         try:
             first = await users.verify("alice", PASSWORD, "192.0.2.1")
             path.write_text(f"alice:{SHA_HASH}\n")
-            clock.now_s += 2
             changed = await users.verify("alice", PASSWORD, "192.0.2.1")
             path.write_text("")
-            clock.now_s += 2
             assert not await users.verify("alice", "password", "192.0.2.1")
             path.write_text(f"alice:{stored}\n")
-            clock.now_s += 2
             assert await users.verify("alice", PASSWORD, "192.0.2.1")
             clock.now_s += 61
             users._threads.shutdown()
@@ -209,7 +206,6 @@ def test_a_broken_or_vanished_file_is_told_and_locks_nobody_out(tmp_path: Path, 
         users = make_users(path, clock, told)
         try:
             path.unlink()
-            clock.now_s += 2
             return await users.verify("alice", PASSWORD, "192.0.2.1")
         finally:
             users.close()

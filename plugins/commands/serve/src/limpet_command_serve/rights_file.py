@@ -6,8 +6,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from limpet.errors import UsageError
@@ -48,10 +47,10 @@ class UserRights:
     A file that vanishes or breaks while the server runs takes no limits away: what was in it still counts.
     """
 
-    def __init__(self, path: Path, tell: Tell, *, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, path: Path, tell: Tell) -> None:
         self._rights: Mapping[str, Rights] = {}
         self._path = path
-        self._file = WatchedFile(path, self._take, tell, now=now)
+        self._file = WatchedFile(path, self._take, tell)
         if path.exists():
             self._file.read()
 

@@ -31,7 +31,7 @@ Command = TypeVar("Command", bound=Callable[..., object])
 
 @click.group("user", cls=LimpetGroup, no_args_is_help=True)
 def user_group() -> None:
-    """Manage the users of a server; it notices within a second."""
+    """Manage the users of a server; it notices at once."""
 
 
 def _place_options(decorated: Command) -> Command:

@@ -20,8 +20,6 @@ from limpet.format.native import Sha256
 from limpet_command_serve.attempts import Attempts
 from limpet_command_serve.htpasswd import Htpasswd, decode_htpasswd, hash_password, is_password
 
-LOOK_EVERY_S = 1.0
-"""How often the file is looked at for changes, at most."""
 REMEMBERED_S = 60.0
 """How long a right password is known without another look; prolonged by every use, as rest-server does."""
 THREADS = 2
@@ -32,15 +30,16 @@ Stamp = tuple[int, int, int]
 
 
 class WatchedFile:
-    """A file that is read again when it has changed; a broken or vanished one is told, and the last good one counts."""
+    """A file that is read again when it has changed; a broken or vanished one is told, and the last good one counts.
 
-    def __init__(self, path: Path, take: Callable[[bytes], None], tell: Tell, *, now: Callable[[], float]) -> None:
+    It is looked at for every request, which takes some microseconds: who was removed or limited is so at once.
+    """
+
+    def __init__(self, path: Path, take: Callable[[bytes], None], tell: Tell) -> None:
         self.path = path
         self._take = take
         self._tell = tell
-        self._now = now
         self._stamp: Stamp | None = None
-        self._look_again_at = now() + LOOK_EVERY_S
 
     def read(self) -> None:
         """Read it now; UsageError if that cannot be, or if it makes no sense."""
@@ -63,11 +62,7 @@ class WatchedFile:
             self._tell(f"{self.path} is read again")
 
     def read_if_changed(self) -> None:
-        """Read it if it has changed; it is looked at once a second at most."""
-        now = self._now()
-        if now < self._look_again_at:
-            return
-        self._look_again_at = now + LOOK_EVERY_S
+        """Read it if it has changed."""
         stamp = None
         with suppress(OSError):
             stamp = _stamp(os.stat(self.path))
@@ -94,7 +89,7 @@ class Users:
         self._threads = ThreadPoolExecutor(THREADS, "limpet-serve-password")
         self._nobody = ""
         """What is compared for names that do not exist, so that they cannot be told by the time it takes."""
-        self._file = WatchedFile(path, self._take, tell, now=now)
+        self._file = WatchedFile(path, self._take, tell)
         self._file.read()
 
     def __repr__(self) -> str:
@@ -123,6 +118,9 @@ class Users:
             self._running[digest] = running
             running.add_done_callback(lambda _: self._running.pop(digest, None))
         is_right = await asyncio.shield(running)
+        self._file.read_if_changed()
+        if stored != self._htpasswd.hashes.get(user):
+            return False  # The user was removed meanwhile, perhaps with what limits his rights.
         if is_right:
             self._remembered[user] = digest, self._now() + REMEMBERED_S
         return is_right
