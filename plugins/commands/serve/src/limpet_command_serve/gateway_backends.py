@@ -20,7 +20,7 @@ from limpet.storage.retry import RetryBackend
 
 MOST_OPEN = 32
 """Each has its connections and threads; the one that was not used for longest is closed for another."""
-RETRY_S = 30.0
+RETRY_S = 10.0
 """Clients try again themselves, for minutes: the gateway bridges over what is short."""
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_@+=,-][A-Za-z0-9._@+=,-]*")
 """What no location of any backend reads as anything but a name."""
