@@ -286,7 +286,7 @@ def _verdict(restic: Restic, repository: Path) -> tuple[int, list[str]]:
     """restic's judgement: the exit code of a check of all data, and what it says but for names of packs and indexes."""
     done = restic.run("check", "--read-data", "--no-lock", repo=repository, password=PASSWORD, check=False)
     text = (done.stdout + done.stderr).decode()
-    lines = [re.sub("[0-9a-f]{8,64}|[0-9]+ / [0-9]+ packs", "<id>", line) for line in text.splitlines()]
+    lines = [re.sub(r"[0-9a-f]{8,64}|[0-9]+ / [0-9]+ packs|\[\d+:\d\d\]", "<id>", line) for line in text.splitlines()]
     return done.returncode, sorted(set(lines))
 
 
