@@ -1,6 +1,6 @@
-"""Reading trees: by the block, not one by one, for whoever reads one mostly wants its neighbours next.
+"""Reading small blobs: by the block, not one by one, for whoever reads one mostly wants its neighbours next.
 
-Where workers are to spare they open all trees of a block ahead.
+Made for trees; small files are read so, too. Where workers are to spare they open all trees of a block ahead.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class _Pack:
 
 
 class TreeReader:
-    """Verified plaintexts of trees. Thread-safe."""
+    """Verified plaintexts of trees, or of small blobs of another kind. Thread-safe."""
 
     def __init__(
         self,
@@ -62,7 +62,9 @@ class TreeReader:
         backend: Callable[[], Backend],
         opener: Callable[[], BlobOpener],
         load_blob: Callable[[BlobKind, BlobId], bytes],
+        kind: BlobKind = BlobKind.TREE,
     ) -> None:
+        self._kind = kind
         self._index = index
         self._backend = backend
         self._opener = opener
@@ -89,7 +91,7 @@ class TreeReader:
             return data
         data = self._read_from_block(tree_id)
         if data is None:
-            data = self._load_blob(BlobKind.TREE, tree_id)
+            data = self._load_blob(self._kind, tree_id)
         self._keep(tree_id, data)
         return data
 
@@ -102,7 +104,7 @@ class TreeReader:
 
     def _read_from_block(self, tree_id: BlobId) -> bytes | None:
         """The tree out of the block of its pack that holds it; None if that fails in any way."""
-        location = self._index.find(BlobKind.TREE, tree_id)
+        location = self._index.find(self._kind, tree_id)
         if location is None:
             return None
         number, start = divmod(location.offset_bytes, BLOCK_BYTES)
@@ -124,7 +126,7 @@ class TreeReader:
                 return block
         pack = self._pack(location.pack_id)
         start = number * BLOCK_BYTES
-        handle = Handle(FileKind.PACK, location.pack_id.hex(), is_tree_pack=True)
+        handle = Handle(FileKind.PACK, location.pack_id.hex(), is_tree_pack=self._kind is BlobKind.TREE)
         block = memoryview(self._backend().load(handle, start, min(BLOCK_BYTES, pack.end - start)))
         with self._lock:
             self._blocks[key] = block

@@ -30,7 +30,7 @@ KEPT_BYTES = 48 * 1024 * 1024
 
 _SHOWN = {node_type.value for node_type in NodeType} - {NodeType.IRREGULAR.value, NodeType.INVALID.value}
 _INLINED = (".", "/")
-_IMPOSSIBLE = (b"", b".", b"..")
+_IMPOSSIBLE = {b"", b".", b".."}
 
 
 class Listing:
@@ -51,10 +51,9 @@ class Listing:
         last = b""
         is_in_order = True
         for stored in iter_tree_parts(load_tree(tree_id), PART_BYTES):
-            part, nodes = _shown(*stored, load_tree)
+            part, nodes, names = _shown(*stored, load_tree)
             if not nodes:
                 continue
-            names = [raw_name(fields) for fields in nodes]
             is_in_order = is_in_order and last < names[0] and all(map(bytes.__lt__, names, names[1:]))
             last = names[-1]
             self._first_numbers.append(self._size)
@@ -116,10 +115,13 @@ class Listing:
                 self._decoded.popitem(last=False)
 
 
-def _shown(part: bytes, nodes: list[Fields], load_tree: Callable[[BlobId], bytes]) -> tuple[bytes, list[Fields]]:
-    """The part with what can be shown alone; the same objects where that is all."""
-    if all(map(_is_plain, nodes)):
-        return part, nodes
+def _shown(
+    part: bytes, nodes: list[Fields], load_tree: Callable[[BlobId], bytes]
+) -> tuple[bytes, list[Fields], list[bytes]]:
+    """The part with what can be shown alone, and the names in it; the same objects where that is all."""
+    names = _plain_names(nodes)
+    if names is not None:
+        return part, nodes, names
     shown: list[Fields] = []
     for fields in nodes:
         if fields.get("name") in _INLINED and fields.get("type") == NodeType.DIR.value:
@@ -131,7 +133,19 @@ def _shown(part: bytes, nodes: list[Fields], load_tree: Callable[[BlobId], bytes
     # Every name once, in order: what is written is a tree.
     by_name = {raw_name(fields): fields for fields in shown}
     shown = [by_name[name] for name in sorted(by_name)]
-    return encode_tree_fields(shown), shown
+    return encode_tree_fields(shown), shown, sorted(by_name)
+
+
+def _plain_names(nodes: list[Fields]) -> list[bytes] | None:
+    """The names of all nodes, if there is nothing special about any; looked at all at once, a tenth of the work."""
+    try:
+        text = "\0".join([fields["name"] for fields in nodes])
+        if "/" in text or "\\" in text or not _SHOWN.issuperset({fields["type"] for fields in nodes}):
+            raise ValueError
+        names = text.encode().split(b"\0")
+    except (KeyError, TypeError, ValueError):
+        return [raw_name(fields) for fields in nodes] if all(map(_is_plain, nodes)) else None
+    return names if len(names) == len(nodes) and _IMPOSSIBLE.isdisjoint(names) else None
 
 
 def _is_plain(fields: Fields) -> bool:

@@ -23,6 +23,7 @@ from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FUSEError, InodeT, R
 
 from limpet_command_mount.attributes import no_entry, node_attributes, view_attributes
 from limpet_command_mount.inodes import LAST_PLACE, Directory, Inodes
+from limpet_command_mount.page_cache import PageCache
 from limpet_command_mount.threads import Threads
 
 THREADS = 32
@@ -68,7 +69,8 @@ class Filesystem(pyfuse3.Operations):
         self._links: dict[int, bytes] = {}
         self.threads = Threads(THREADS)
         self._next_handle = 1
-        self._files: dict[int, FileReader] = {}
+        self._files: dict[int, tuple[InodeT, FileReader]] = {}
+        self.pages = PageCache()
         self._folders: dict[int, tuple[Directory, Listing | list[Entry]]] = {}
         self._told: set[str] = set()
         self._size_bytes = browser.size_bytes
@@ -101,7 +103,7 @@ class Filesystem(pyfuse3.Operations):
         place = listing.number(name)
         return no_entry() if place is None else self._node_entry(directory, place, listing.fields(place))
 
-    async def _seen_attributes(self, inode: int) -> EntryAttributes:
+    async def _seen_attributes(self, inode: InodeT) -> EntryAttributes:
         directory = self._inodes.directory(inode)
         if directory is not None:
             self._inodes.seen(directory)
@@ -111,7 +113,7 @@ class Filesystem(pyfuse3.Operations):
     async def getattr(self, inode: InodeT, ctx: RequestContext) -> EntryAttributes:
         return await self._attributes(inode)
 
-    async def _attributes(self, inode: int) -> EntryAttributes:
+    async def _attributes(self, inode: InodeT) -> EntryAttributes:
         directory = self._inodes.directory(inode)
         if directory is not None and directory.node is not None:
             return self._directory_attributes(directory, directory.node)
@@ -160,7 +162,7 @@ class Filesystem(pyfuse3.Operations):
             return link.link_target
         return link_target_of(await self._fields(inode))
 
-    def _link_inode(self, directory: Directory, name: bytes) -> int:
+    def _link_inode(self, directory: Directory, name: bytes) -> InodeT:
         """The number of a link in a view: there are few, so their names are kept."""
         place = LAST_PLACE - 1
         while True:
@@ -169,7 +171,7 @@ class Filesystem(pyfuse3.Operations):
                 return inode
             place -= 1
 
-    def _link(self, inode: int) -> Node | None:
+    def _link(self, inode: InodeT) -> Node | None:
         """The node of a link in a view, as it is now."""
         name = self._links.get(inode)
         where = None if name is None else self._inodes.place(inode)
@@ -199,7 +201,7 @@ class Filesystem(pyfuse3.Operations):
             for number, folder in enumerate((directory, directory.parent or directory)):
                 if number >= start_id:
                     dot = EntryAttributes()
-                    dot.st_ino, dot.st_mode = InodeT(folder.inode), pyfuse3.ModeT(0o040555)
+                    dot.st_ino, dot.st_mode = folder.inode, pyfuse3.ModeT(0o040555)
                     if not pyfuse3.readdir_reply(token, pyfuse3.FileNameT(b".." if number else b"."), dot, number + 1):
                         return
             start_id = 2
@@ -234,17 +236,21 @@ class Filesystem(pyfuse3.Operations):
             reader = self._browser.open(node)
         else:
             reader = await self._apart(self._browser.open, node)
-        return FileInfo(fh=self._handle(self._files, reader), keep_cache=True)
+        return FileInfo(fh=self._handle(self._files, (inode, reader)), keep_cache=True)
 
     @_answered
     async def read(self, fh: FileHandleT, off: int, size: int) -> bytes:
-        reader = self._files[fh]
+        inode, reader = self._files[fh]
         data = reader.read_at_hand(off, size)
-        return await self._apart(reader.read, off, size) if data is None else data
+        if data is None:
+            data = await self._apart(reader.read, off, size)
+            if not reader.is_in_sequence:
+                self.pages.offer(inode, reader, off)
+        return data
 
     @_answered
     async def release(self, fh: FileHandleT) -> None:
-        self._files.pop(fh).close()
+        self._files.pop(fh)[1].close()
 
     # -- the rest -----------------------------------------------------------------------------------------------
 
@@ -259,7 +265,7 @@ class Filesystem(pyfuse3.Operations):
     async def listxattr(self, inode: InodeT, ctx: RequestContext) -> list[pyfuse3.XAttrNameT]:
         return [pyfuse3.XAttrNameT(name) for name, _ in await self._extended_attributes(inode)]
 
-    async def _extended_attributes(self, inode: int) -> list[tuple[bytes, bytes]]:
+    async def _extended_attributes(self, inode: InodeT) -> list[tuple[bytes, bytes]]:
         directory = self._inodes.directory(inode)
         if inode in self._links or (directory is not None and directory.node is not None):
             return []
@@ -275,7 +281,7 @@ class Filesystem(pyfuse3.Operations):
 
     # -- what they share ----------------------------------------------------------------------------------------
 
-    async def _fields(self, inode: int) -> Fields:
+    async def _fields(self, inode: InodeT) -> Fields:
         """The node of an inode inside of a snapshot."""
         directory = self._inodes.directory(inode)
         if directory is None:

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from limpet.format.node import Node
 from limpet.operations.browse import TreeFolder, ViewFolder
+from pyfuse3 import ROOT_INODE, InodeT
 
-ROOT_INODE = 1
 PLACE_BITS = 24
 LAST_PLACE = (1 << PLACE_BITS) - 1
 HARD_LINK = 1 << 63
@@ -55,9 +55,9 @@ class Directory:
         self.lookups = 0
 
     @property
-    def inode(self) -> int:
+    def inode(self) -> InodeT:
         """The folder's own inode number."""
-        return self.number << PLACE_BITS if self.number else ROOT_INODE
+        return InodeT(self.number << PLACE_BITS) if self.number else ROOT_INODE
 
 
 class Place(NamedTuple):
@@ -91,14 +91,14 @@ class Inodes:
         return None if directory is None or not place else Place(directory, place - 1)
 
     @staticmethod
-    def file(directory: Directory, place: int) -> int:
+    def file(directory: Directory, place: int) -> InodeT:
         """The inode number of an entry that is neither folder nor hard link."""
-        return directory.number << PLACE_BITS | place + 1
+        return InodeT(directory.number << PLACE_BITS | place + 1)
 
-    def hard_link(self, directory: Directory, place: int, device: int, inode: int) -> int:
+    def hard_link(self, directory: Directory, place: int, device: int, inode: int) -> InodeT:
         """The inode number of a file with several names."""
         digest = blake2b(b"%d %d %d" % (directory.snapshot_number, device, inode), digest_size=8).digest()
-        number = HARD_LINK | int.from_bytes(digest) & _HARD_LINK_MASK
+        number = InodeT(HARD_LINK | int.from_bytes(digest) & _HARD_LINK_MASK)
         if number not in self._hard_links:
             self._hard_links[number] = Place(directory, place)
         return number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 import pyfuse3
 import trio
 from limpet.errors import LimpetError
+from limpet.format import native
 
 from limpet_command_mount.filesystem import Filesystem
 
@@ -57,12 +59,16 @@ def serve(
     `ready` is called when it can be used, `interrupt` with the signal, to end all that waits for the storage.
     LimpetError where it cannot be mounted.
     """
+    native.keep_freed_memory()  # blobs come and go: new pages for each would take half as long as opening it
+    gc.freeze()
     known = _fuse_descriptors()
     _mount(filesystem, mountpoint, options)
     try:
         ready()
+        filesystem.pages.start()
         trio.run(_serve, filesystem, _fuse_descriptors() - known, interrupt)
     finally:
+        filesystem.pages.close(GRACE_S)
         pyfuse3.close(unmount=True)
         filesystem.threads.close(GRACE_S)
 
