@@ -291,7 +291,10 @@ def test_davfs2(view: View, source: Path, tmp_path: Path) -> None:
         try:
             assert (point / "large").read_bytes() == (source / "large").read_bytes()
             assert (point / "page.html").stat().st_mtime == 1_000_000_000
-            assert {"inner", "ünïcödé 日本 🐚", "link.rclonelink"} < set(os.listdir(point))
+            # By name alone: on new kernels davfs2 1.6 lists no folder at all, rclone's server or ours.
+            assert (point / "inner" / "empty folder").is_dir()
+            assert (point / "ünïcödé 日本 🐚").read_bytes() == b"55555"
+            assert (point / "link.rclonelink").read_bytes() == b"large"
             with pytest.raises(OSError, match=r"Read-only|Invalid"):
                 (point / "new").touch()
         finally:
@@ -327,7 +330,7 @@ def test_signing_in(site: Site, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("correct horse\n")
     view = start_view(site, "--user", "ann", "-o", f"webdav.password_file={secret}", listen="0.0.0.0:0")
-    curl = [program("curl"), "-sS", "-o", "/dev/null", "-w", "%{http_code}", f"{view.url}/"]
+    curl: list[str | Path] = [program("curl"), "-sS", "-o", "/dev/null", "-w", "%{http_code}", f"{view.url}/"]
     for given, status in (([], b"401"), (["-u", "ann:wrong"], b"401"), (["-u", "ann:correct horse"], b"200")):
         assert subprocess.run([*curl, *given], check=True, capture_output=True, timeout=60).stdout == status
     assert view.ask("GET", "/", {"Host": "backup.example"}).status == 401
