@@ -79,6 +79,8 @@ need_for_test() {
     need btrfs-progs mkfs.btrfs btrfs
     need xfsprogs mkfs.xfs xfs_repair
     need thin-provisioning-tools thin_delta era_invalidate
+    need samba smbd
+    need smbclient smbclient
 }
 
 need_for_long() {
@@ -115,7 +117,7 @@ install() {
         command -v systemctl > /dev/null || exit 0
         for package in "$@"; do
             case $package in
-                openssh-server | postgresql | mariadb-server | redis-server | slapd | etcd-server | cron | prometheus-*)
+                openssh-server | postgresql | mariadb-server | redis-server | slapd | etcd-server | cron | samba | prometheus-*)
                     for unit in $(dpkg -L "$package" | sed -n "s|.*/systemd/system/\([^@/]*[.]service\)\$|\1|p"); do
                         systemctl --quiet disable "$unit" || true
                     done ;;
