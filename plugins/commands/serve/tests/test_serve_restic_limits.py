@@ -121,8 +121,9 @@ def test_a_backup_gets_through_a_limit_of_requests(restic_any: Restic, tmp_path:
     """Clients that are told to wait do so, and their backup ends well."""
     folder = tmp_path / "folder"
     write_random(folder, "file", MIB)
-    limits = ("--client-request-limit", "6", "--client-upload-limit", "2M")
+    log = tmp_path / "access.log"
+    limits = ("--client-request-limit", "3", "--client-upload-limit", "2M", "--log", str(log))
     with serving(tmp_path / "server", *limits) as (_, location):
         restic_any.run("init", repo=location, password=PASSWORD)
         restic_any.run("backup", folder, repo=location, password=PASSWORD)
-        restic_any.run("check", repo=location, password=PASSWORD)
+        assert " 429 " in log.read_text()
