@@ -67,6 +67,7 @@ def test_what_is_no_address(text: str) -> None:
     ],
 )
 def test_refusals(
+    *,
     flags: list[str],
     environment: dict[str, str],
     message: str,
