@@ -19,6 +19,7 @@ LINGER_S = 5.0
 MOST_DISCARDED_BYTES = 64 << 20
 DISCARDED_PIECES_A_STEP = 16
 
+_NO_BUFFER = memoryview(b"")
 R = TypeVar("R")
 
 
@@ -91,6 +92,15 @@ class Connection:
                     await self._ready(block.wanted)
             except OSError as error:
                 raise ClientGoneError(str(error)) from error
+
+    async def send_now(self, step: Work[None]) -> None:
+        """Do the step here, for a few bytes: what does not go at once is left to `move`."""
+        try:
+            step(_NO_BUFFER)
+        except WouldBlock:
+            return
+        except OSError as error:
+            raise ClientGoneError(str(error)) from error
 
     async def linger(self) -> None:
         """End our side, and throw away what comes, for a while: otherwise the client may never see the answer."""

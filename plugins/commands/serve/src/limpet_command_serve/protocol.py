@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from limpet.contracts.backend import FileInfo, FileKind
 from limpet.errors import BackendError, MissingFileError
 
 from limpet_command_serve.body import Body, BrokenBodyError
+from limpet_command_serve.channel import WouldBlock
 from limpet_command_serve.connection import Connection
 from limpet_command_serve.exchange import Answer, Exchange, Refusal
 from limpet_command_serve.head import Head, encode_head, phrase, wants_creation
@@ -21,7 +23,7 @@ from limpet_command_serve.policy import Page, Policy
 from limpet_command_serve.ranges import ByteRange, UnsatisfiableRangeError, parse_range
 from limpet_command_serve.receiving import BYTES_A_STEP, Receiving
 from limpet_command_serve.rights import Action
-from limpet_command_serve.sending import Sending
+from limpet_command_serve.sending import SMALL_BYTES, Sending
 from limpet_command_serve.store import NoSpaceError, Outcome, Reading, Store
 
 VERSION_1 = "application/vnd.x.restic.rest.v1"
@@ -158,21 +160,24 @@ class Protocol:
         await self._answer(request, Answer(200, body, (("Content-Type", content_type),)))
 
     async def _read(self, request: Request, file: StoredFile) -> None:
-        reading = await request.connection.run(lambda _: self._store.open(file))
+        await self._settle_body(request)
+        download = _Download(lambda: self._store.open(file), lambda reading: self._begin_file(request, file, reading))
         try:
-            await self._send_file(request, file, reading)
+            # What is small goes out in the step that opens it: a change of threads costs more than its bytes.
+            sending = await request.connection.move(download.begin if self._paced_down else download.begin_and_send)
+            await self._send_all(request, sending)
         finally:
-            await request.connection.run(lambda _: reading.close())
+            if download.is_open:
+                await request.connection.run(download.close)
 
-    async def _send_file(self, request: Request, file: StoredFile, reading: Reading) -> None:
+    def _begin_file(self, request: Request, file: StoredFile, reading: Reading) -> Sending:
         size_bytes = reading.size_bytes
         wanted = None
         if file.kind is not FileKind.CONFIG:
             if request.head.headers.get("if-match", "*").strip() != "*":
                 raise Refusal(412, "no file has a tag")
             if request.head.headers.get("if-none-match", "").strip() == "*":
-                await self._answer(request, Answer(304))
-                return
+                return self._begin_answer(request, Answer(304))
             try:
                 wanted = parse_range(_range_header(request.head), size_bytes)
             except UnsatisfiableRangeError:
@@ -181,7 +186,7 @@ class Protocol:
                 ) from None
         reading.expect(wanted.start if wanted else 0, wanted.end - wanted.start if wanted else size_bytes)
         answer = _file_answer(size_bytes, wanted, has_ranges=file.kind is not FileKind.CONFIG)
-        await self._send(request, answer, reading, wanted)
+        return self._begin_answer(request, answer, reading, wanted)
 
     async def _write(self, request: Request, file: StoredFile) -> None:
         receiving = Receiving(
@@ -227,15 +232,17 @@ class Protocol:
 
     async def _answer(self, request: Request, answer: Answer) -> None:
         """Send an answer whose body is in memory."""
-        await self._send(request, answer)
+        await self._settle_body(request)
+        sending = self._begin_answer(request, answer)
+        if sending.missing_bytes < SMALL_BYTES and not self._paced_down:
+            await request.connection.send_now(sending.step)
+        await self._send_all(request, sending)
 
-    async def _send(
+    def _begin_answer(
         self, request: Request, answer: Answer, reading: Reading | None = None, wanted: ByteRange | None = None
-    ) -> None:
+    ) -> Sending:
         exchange = request.exchange
         exchange.status = answer.status
-        if not request.body.is_complete:
-            await self._discard_body(request)
         has_body = request.head.method != "HEAD" and answer.status != 304
         names = {name.lower() for name, _ in answer.headers}
         headers = [*answer.headers]
@@ -246,10 +253,9 @@ class Protocol:
             headers.append(("Connection", "close"))
         head = encode_head(answer.status, headers, answer.reason)
         request.has_answered = True
-        sending = Sending(
+        return Sending(
             request.connection.channel, exchange, head, answer.body if has_body else b"", reading=reading, wanted=wanted
         )
-        await self._send_all(request, sending)
 
     async def _send_all(self, request: Request, sending: Sending) -> None:
         piece_bytes = min((policy.download_piece_bytes or 0 for policy in self._paced_down), default=None)
@@ -259,8 +265,10 @@ class Protocol:
             until = None if piece_bytes is None else request.exchange.sent_bytes + piece_bytes
             await request.connection.move(lambda buffer: sending.step(buffer, until))  # noqa: B023  # as above
 
-    async def _discard_body(self, request: Request) -> None:
+    async def _settle_body(self, request: Request) -> None:
         """Take the rest of a short body, so that the connection can go on; otherwise it ends with the answer."""
+        if request.body.is_complete:
+            return
         size_bytes = request.body.size_bytes
         if request.head.wants_continue or size_bytes is None or size_bytes > MOST_DISCARDED_BYTES:
             request.keeps_connection = False
@@ -271,6 +279,40 @@ class Protocol:
                     await request.connection.move(request.body.read)
         except (TimeoutError, BrokenBodyError):
             request.keeps_connection = False
+
+
+class _Download:
+    """One file on its way out. Its methods run in worker threads, one at a time; `close` in any case."""
+
+    def __init__(self, open_file: Callable[[], Reading], begin_answer: Callable[[Reading], Sending]) -> None:
+        self._open_file = open_file
+        self._begin_answer = begin_answer
+        self._reading: Reading | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is anything to close."""
+        return self._reading is not None
+
+    def begin(self, _buffer: memoryview) -> Sending:
+        """Open the file, and make the head of the answer."""
+        self._reading = self._open_file()
+        return self._begin_answer(self._reading)
+
+    def begin_and_send(self, buffer: memoryview) -> Sending:
+        """Likewise, and send what goes at once."""
+        sending = self.begin(buffer)
+        with suppress(WouldBlock):
+            sending.step(buffer)
+        if sending.is_complete:
+            self.close(buffer)
+        return sending
+
+    def close(self, _buffer: memoryview) -> None:
+        """Let go of the file. Idempotent."""
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.close()
 
 
 def encode_listing(files: Iterable[FileInfo], *, has_sizes: bool) -> bytes:

@@ -10,6 +10,8 @@ from limpet_command_serve.store import Reading
 PIECE_BYTES = 64 * 1024
 """From readings without a descriptor, and over TLS: what is kept of it until the client takes it."""
 FILE_PIECE_BYTES = 1 << 20
+SMALL_BYTES = 16 * 1024
+"""Up to so many go out together with the head, in one call."""
 PIECES_A_STEP = 16
 """Then others have their turn."""
 
@@ -50,6 +52,12 @@ class Sending:
         """Send what goes at once, or up to `most_bytes` of the body. WouldBlock where nothing goes any more."""
         limit = PIECES_A_STEP * FILE_PIECE_BYTES if most_bytes is None else most_bytes
         until = self._exchange.sent_bytes + limit
+        if (
+            self._reading is not None
+            and self._head_bytes == len(self._pending)
+            and self.missing_bytes <= min(SMALL_BYTES, limit)
+        ):
+            self._join_small(self._reading, buffer)
         while not self.is_complete and self._exchange.sent_bytes < until:
             if self._pending:
                 self._flush()
@@ -57,6 +65,13 @@ class Sending:
                 self._pending, self._body = self._body, self._body[:0]
             else:
                 self._next_piece(buffer, until - self._exchange.sent_bytes)
+
+    def _join_small(self, reading: Reading, buffer: memoryview) -> None:
+        while self._offset < self._end:
+            piece = buffer[: self._end - self._offset]
+            count = reading.read_into(self._offset, piece)
+            self._moved(count)
+            self._pending = memoryview(bytes(self._pending) + piece[:count])
 
     def _flush(self) -> None:
         more = self._offset < self._end or bool(self._body)

@@ -6,16 +6,59 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
-from typing import TypeVar
+from contextlib import suppress
+from typing import Generic, TypeVar
 
 MOST_THREADS = 16
 """Many of them wait for a disk to sync; the processors have enough with fewer."""
-BUFFER_BYTES = 256 * 1024
+BUFFER_BYTES = 128 * 1024
 STACK_BYTES = 512 * 1024
 
 R = TypeVar("R")
 Work = Callable[[memoryview], R]
 """Something to do in a thread; it may use the thread's buffer meanwhile."""
+
+
+class _Job(Generic[R]):
+    """One work and who waits for it. All but `run` happens in the event loop's thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, work: Work[R], ended: Callable[[], None]) -> None:
+        self.future: asyncio.Future[R] = loop.create_future()
+        self.has_ended = False
+        self._loop = loop
+        self._work = work
+        self._ended = ended
+        self._waiter: asyncio.Future[None] | None = None
+
+    def run(self, buffer: memoryview) -> None:
+        """Do it, in a worker thread."""
+        try:
+            result = self._work(buffer)
+        except BaseException as error:  # whatever it is, it belongs to who waits
+            self._loop.call_soon_threadsafe(self._fail, error)
+        else:
+            self._loop.call_soon_threadsafe(self._succeed, result)
+
+    async def end(self) -> None:
+        """Return when it has ended, though its future was cancelled."""
+        self._waiter = self._loop.create_future()
+        await self._waiter
+
+    def _succeed(self, result: R) -> None:
+        if not self.future.done():
+            self.future.set_result(result)
+        self._end()
+
+    def _fail(self, error: BaseException) -> None:
+        if not self.future.done():
+            self.future.set_exception(error)
+        self._end()
+
+    def _end(self) -> None:
+        self._ended()
+        self.has_ended = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
 
 
 class Workers:
@@ -29,31 +72,18 @@ class Workers:
 
     async def run(self, work: Work[R]) -> R:
         """What the work returns or raises. Cancelled meanwhile, it still waits for the end of the work."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[R] = loop.create_future()
-
-        def job(buffer: memoryview) -> None:
-            try:
-                result = work(buffer)
-            except BaseException as error:  # whatever it is, it belongs to who waits
-                loop.call_soon_threadsafe(self._fail, future, error)
-            else:
-                loop.call_soon_threadsafe(self._succeed, future, result)
-
+        job = _Job(asyncio.get_running_loop(), work, self._ended)
         self._busy += 1
         if self._busy > len(self._threads) < self._most:
             self._start_thread()
-        self._jobs.put(job)
+        self._jobs.put(job.run)
         try:
-            return await asyncio.shield(future)
+            return await job.future
         except asyncio.CancelledError:
             # What the thread works with must not be closed under it.
-            while not future.done():
-                try:
-                    await asyncio.wait([future])
-                except asyncio.CancelledError:
-                    continue
-            future.exception()  # Looked at, or the loop would complain.
+            while not job.has_ended:
+                with suppress(asyncio.CancelledError):
+                    await job.end()
             raise
 
     def close(self) -> None:
@@ -64,13 +94,8 @@ class Workers:
             thread.join()
         self._threads.clear()
 
-    def _succeed(self, future: asyncio.Future[R], result: R) -> None:
+    def _ended(self) -> None:
         self._busy -= 1
-        future.set_result(result)
-
-    def _fail(self, future: asyncio.Future[R], error: BaseException) -> None:
-        self._busy -= 1
-        future.set_exception(error)
 
     def _start_thread(self) -> None:
         threading.stack_size(STACK_BYTES)
