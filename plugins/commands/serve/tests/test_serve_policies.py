@@ -1,0 +1,185 @@
+"""The policies of a running server, request by request: limits that come while it runs, guesses, proxies, verify."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from limpet.cli.session import Session
+from limpet_command_serve.attempts import FREE_GUESSES
+from limpet_command_serve.user_commands import user_group
+
+from tests.serve.cases import login
+from tests.serve.wire import Answer, ask, chunked
+from tests.services.rest_server import LimpetServer
+from tests.services.waiting import wait_for
+
+MIB = 1 << 20
+ADMIN = login("admin", "of-admin")
+
+Start = Callable[..., LimpetServer]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts a server with these options, which ends with the test."""
+    servers = []
+
+    def started(*flags: str, users: bool = False) -> LimpetServer:
+        servers.append(LimpetServer(tmp_path / "server", *flags, users={"admin": "of-admin"} if users else None))
+        return servers[-1]
+
+    yield started
+    for server in servers:
+        server.close()
+
+
+def manage(server: LimpetServer, *words: str) -> None:
+    """`limpet serve user` beside the running server; a new user's password is `of-NAME`."""
+    words = (*words, "--htpasswd-file", str(server.data.parent / "htpasswd"))
+    done = CliRunner().invoke(user_group, words, input=f"of-{words[1]}\n", obj=Session(), catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+
+
+def upload(
+    server: LimpetServer, repository: str, content: bytes, *headers: tuple[str, str], chunks: bool = False
+) -> Answer:
+    """One pack is sent."""
+    target = f"/{repository}/data/{hashlib.sha256(content).hexdigest()}"
+    if not chunks:
+        return ask(server, "POST", target, headers, content)
+    parts = [content[start : start + 100_000] for start in range(0, len(content), 100_000)]
+    return ask(server, "POST", target, [*headers, ("Transfer-Encoding", "chunked")], chunked(*parts))
+
+
+def files(server: LimpetServer) -> list[Path]:
+    """All that is stored or half stored."""
+    return [path for path in server.data.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize("chunks", [False, True], ids=["length", "chunks"])
+def test_the_size_of_all_repositories_is_limited(start: Start, chunks: bool) -> None:
+    """What fits comes in to the last byte; what does not is refused with the reason and leaves nothing behind."""
+    server = start("--max-size", "3M")
+    assert upload(server, "one", b"1" * (2 * MIB), chunks=chunks).status == 200
+    refused = upload(server, "two", b"2" * (MIB + 1), chunks=chunks)
+    assert refused.status == 507
+    assert b"the server's quota of 3145728 bytes" in refused.body
+    assert [path.stat().st_size for path in files(server)] == [2 * MIB]
+    assert upload(server, "two", b"3" * MIB, chunks=chunks).status == 200
+    assert upload(server, "two", b"3" * MIB, chunks=chunks).status in {200, 507}, "nothing new is stored"
+    for path in files(server):
+        if path.stat().st_size == 2 * MIB:
+            assert ask(server, "DELETE", f"/one/data/{path.name}").status == 200
+    assert upload(server, "two", b"4" * MIB, chunks=chunks).status == 200
+
+
+def test_uploads_side_by_side_stay_below_the_limit(start: Start) -> None:
+    """Eight connections of one client, each with a pack that alone would fit."""
+    server = start("--repo-quota", "5M")
+    together = threading.Barrier(8)
+
+    def send(number: int) -> int:
+        together.wait()
+        return upload(server, "repository", bytes([number]) * (2 * MIB)).status
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = sorted(pool.map(send, range(8)))
+    assert statuses == [200] * 2 + [507] * 6
+    assert len(files(server)) == 2
+
+
+def test_limits_that_come_while_it_runs(start: Start) -> None:
+    """A user who is added, limited or removed is so with the next request, and what he has already counts."""
+    server = start(users=True)
+    web = login("web", "of-web")
+    assert ask(server, "HEAD", "/web/config", [web]).status == 401
+    manage(server, "add", "web")
+    assert upload(server, "web", b"1" * MIB, web).status == 200
+    assert upload(server, "other", b"1" * MIB, web).status == 200
+    manage(server, "change", "web", "--quota", "2M")
+    assert upload(server, "web/second", b"2" * MIB, web).status == 200
+    refused = upload(server, "web", b"3" * 1000, web)
+    assert (refused.status, b"user's quota of 2097152 bytes" in refused.body) == (507, True)
+    assert upload(server, "other", b"3" * 1000, web).status == 401, "with a quota the folder of his name is his"
+    assert upload(server, "web", b"3" * 1000, ADMIN).status == 200, "it is his quota, not another's"
+    manage(server, "change", "web", "--no-quota", "--write-only")
+    name = hashlib.sha256(b"1" * MIB).hexdigest()
+    assert ask(server, "GET", f"/web/data/{name}", [web]).status == 403
+    assert ask(server, "GET", "/web/snapshots/", [web]).body == b"[]"
+    assert ask(server, "DELETE", f"/web/data/{name}", [web]).status == 403
+    manage(server, "remove", "web")
+    assert ask(server, "HEAD", "/web/config", [web]).status == 401
+
+
+def test_guessing_ends_and_disturbs_nobody(start: Start) -> None:
+    """Brute force is told to wait; who knows the password comes in at the same time from the same address."""
+    server = start(users=True)
+    assert ask(server, "HEAD", "/x/config", [ADMIN]).status == 404
+    guesses = [ask(server, "HEAD", "/x/config", [login("admin", f"guess{n}")]) for n in range(FREE_GUESSES + 2)]
+    assert [answer.status for answer in guesses] == [401] * FREE_GUESSES + [429] * 2
+    assert 1 <= int(guesses[-1].headers["retry-after"]) <= 10
+    assert guesses[0].headers["www-authenticate"].startswith("Basic ")
+    assert ask(server, "HEAD", "/x/config", [ADMIN]).status == 404
+    assert "guess1" not in server.log.read_text()
+
+
+@pytest.mark.parametrize("header", ["", "Basic", "Basic !!", "Bearer abc", "Basic YWRtaW4=", "Digest username=admin"])
+def test_nonsense_is_nobody(start: Start, header: str) -> None:
+    """Whatever comes in place of a password lets nobody in and breaks nothing."""
+    server = start(users=True)
+    assert ask(server, "GET", "/x/config", [("Authorization", header)]).status == 401
+    assert ask(server, "GET", "/no/such/place/at/all", [("Authorization", header)]).status == 401
+
+
+def test_a_proxy_names_the_user(start: Start, tmp_path: Path) -> None:
+    """Behind a proxy that signs people in, its header counts, with names of all scripts; rights are as ever."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    (folder / "htpasswd.rights.json").write_text(
+        json.dumps({"version": 1, "users": {"björn": {"access": "append-only"}}})
+    )
+    server = LimpetServer(
+        folder, "--proxy-auth-username", "X-Remote-User", "--private-repos", users={"nobody": "cannot sign in"}
+    )
+    try:
+        bjorn = ("X-Remote-User", "björn".encode().decode("latin-1"))
+        assert ask(server, "POST", "/bj%C3%B6rn/?create=true", [bjorn]).status == 200
+        assert ask(server, "POST", "/ann/?create=true", [bjorn]).status == 401
+        assert ask(server, "DELETE", "/bj%C3%B6rn/data/" + "ab" * 32, [bjorn]).status == 403
+        assert ask(server, "GET", "/bj%C3%B6rn/config", [login("nobody", "cannot sign in")]).status == 401
+        assert ask(server, "GET", "/bj%C3%B6rn/config", [("X-Remote-User", "")]).status == 401
+    finally:
+        server.close()
+
+
+def test_verify_reports_damage_while_the_server_runs(start: Start) -> None:
+    """A disk that goes bad is found by the server, not by the first restore."""
+    content = b"will be damaged"
+    name = hashlib.sha256(content).hexdigest()
+    server = start()
+    assert upload(server, "repository", content).status == 200
+    server.close()
+    (server.data / "repository" / "data" / name[:2] / name).write_bytes(b"is damaged")
+    server = start("--verify", "--prometheus")
+    wait_for(lambda: name in server.log.read_text(), "the report")
+    assert f"verify: data/{name} of repository repository is damaged" in server.log.read_text()
+    metrics = ask(server, "GET", "/metrics").body.decode()
+    assert "\nlimpet_serve_verify_damaged_files 1\n" in metrics
+    wait_for((server.data / ".verify.json").exists, "the file of the report")
+    report = json.loads((server.data / ".verify.json").read_text())
+    assert [damage["id"] for damage in report["damaged"].values()] == [name]
+
+
+def test_options_that_contradict_each_other(tmp_path: Path) -> None:
+    """A limit that cannot be kept must not be taken silently."""
+    with pytest.raises(AssertionError, match="--max-size cannot be had with --backend"):
+        LimpetServer(tmp_path, "--max-size", "1G", "--backend", f"local:{tmp_path}")
+    with pytest.raises(AssertionError, match="limpet serve user add"):
+        LimpetServer(tmp_path, "--htpasswd-file", str(tmp_path / "nobody"), users={})
