@@ -15,6 +15,7 @@ from limpet_command_serve.policy import Policy
 STANDARD_OUTPUT = "-"
 MODE = 0o644
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_ESCAPES = {'"': '\\"', "\\": "\\\\"}
 
 
 class AccessLog(Policy):
@@ -71,7 +72,7 @@ class RequestPrinter(Policy):
 
 
 def encode_line(exchange: Exchange) -> bytes:
-    """One line; whatever a client sent, it is one line and has no quote of its own."""
+    """One line, whatever a client sent; its quotes and backslashes have a backslash before them."""
     local = time.localtime(exchange.began_s)
     moment = f"{local.tm_mday:02d}/{_MONTHS[local.tm_mon - 1]}/{time.strftime('%Y:%H:%M:%S %z', local)}"
     request = f"{exchange.method} {_plain(exchange.raw_target)} HTTP/{exchange.http_version}"
@@ -84,4 +85,4 @@ def encode_line(exchange: Exchange) -> bytes:
 
 
 def _plain(text: str) -> str:
-    return "".join(c if c.isprintable() and c not in '"\\' else f"\\x{ord(c):02x}" for c in text)
+    return "".join(_ESCAPES.get(c) or (c if c.isprintable() else f"\\x{ord(c):02x}") for c in text)

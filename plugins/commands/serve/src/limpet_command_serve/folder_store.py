@@ -7,6 +7,7 @@ durable. Symbolic links below the root are not followed, whoever made them; a mo
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 import threading
@@ -135,12 +136,16 @@ class FolderStore(Store):
                 pending += [(*folders, name) for name in names if name not in _KINDS and not name.startswith(".")]
 
     def _sweep(self, folders: Folders) -> int:
-        with told(f"cannot clean up after uploads in {'/'.join(folders) or '/'}"):
-            with opened_folder(self.root, (*folders, UPLOADS)) as uploads:
-                left = os.listdir(uploads)
-                for name in left:
+        count = 0
+        with (
+            told(f"cannot clean up after uploads in {'/'.join(folders) or '/'}"),
+            opened_folder(self.root, (*folders, UPLOADS)) as uploads,
+        ):
+            for name in os.listdir(uploads):
+                if _is_abandoned(name, uploads):
                     os.unlink(name, dir_fd=uploads)
-            return len(left)
+                    count += 1
+        return count
 
 
 class FolderUpload(Upload):
@@ -152,17 +157,17 @@ class FolderUpload(Upload):
         self._temporary = os.urandom(16).hex()
         self._descriptor = -1
         self._uploads = (*file.folders, UPLOADS)
-        with told(f"cannot store {file}"):
+        with _storing(file):
             self._descriptor = self._in_folders(self._open_new)
 
     def write(self, data: memoryview) -> None:
-        with told(f"cannot store {self._file}"):
+        with _storing(self._file):
             written = os.write(self._descriptor, data)
             while written < len(data):
                 written += os.write(self._descriptor, data[written:])
 
     def commit(self) -> Outcome:
-        with told(f"cannot store {self._file}"):
+        with _storing(self._file):
             _sync_file(self._descriptor)
             return self._in_folders(self._place)
 
@@ -177,7 +182,9 @@ class FolderUpload(Upload):
 
     def _open_new(self) -> int:
         with opened_folder(self._store.root, self._uploads) as uploads:
-            return os.open(self._temporary, _NEW_FLAGS, self._store.file_mode, dir_fd=uploads)
+            descriptor = os.open(self._temporary, _NEW_FLAGS, self._store.file_mode, dir_fd=uploads)
+        _hold(descriptor)
+        return descriptor
 
     def _place(self) -> Outcome:
         root, name = self._store.root, name_of(self._file)
@@ -242,6 +249,38 @@ def told(what: str) -> Iterator[None]:
         if error.errno in _FULL:
             raise NoSpaceError(f"{what}: {reason}") from error
         raise BackendError(f"{what}: {reason}") from error
+
+
+@contextmanager
+def _storing(file: StoredFile) -> Iterator[None]:
+    """What is missing while a file is stored is no file that a client asked for: it is ours to mend."""
+    try:
+        with told(f"cannot store {file}"):
+            yield
+    except MissingFileError as error:
+        raise BackendError(str(error)) from error
+
+
+def _hold(descriptor: int) -> None:
+    """Mark the file as being written; a server that starts beside this one leaves it alone."""
+    with suppress(OSError):  # not all file systems have locks
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+def _is_abandoned(name: str, folder: int) -> bool:
+    try:
+        descriptor = os.open(name, _READ_FLAGS, dir_fd=folder)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _files(folder: int) -> Iterator[FileInfo]:

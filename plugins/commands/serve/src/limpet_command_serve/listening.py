@@ -33,7 +33,9 @@ def open_listener(address: str) -> socket.socket:
 
 
 def close_listener(listener: socket.socket) -> None:
-    """Close the socket; a unix one that is ours is taken out of its folder too."""
+    """Close the socket; a unix one that is ours is taken out of its folder before. Idempotent."""
+    if listener.fileno() < 0:
+        return
     name = listener.getsockname() if listener.family == socket.AF_UNIX and not _is_passed(listener) else None
     if isinstance(name, str) and name and not name.startswith("\0"):
         with suppress(OSError):

@@ -16,6 +16,7 @@ from limpet_command_serve.channel import Channel, PlainChannel, TlsChannel
 from limpet_command_serve.connection import ClientGoneError, Connection
 from limpet_command_serve.exchange import Exchange
 from limpet_command_serve.head import BadRequestError, Head, encode_head, parse_head, phrase
+from limpet_command_serve.listening import close_listener
 from limpet_command_serve.policy import Policy
 from limpet_command_serve.protocol import Protocol, Request
 from limpet_command_serve.settings import Settings
@@ -69,7 +70,7 @@ class Server:
             accepting = loop.create_task(self._accept(listener))
             await self._ending.wait()
             accepting.cancel()
-            listener.close()
+            close_listener(listener)
             await self._drain()
         finally:
             for policy in self._policies:

@@ -1,0 +1,162 @@
+"""Repositories in folders: what an upload leaves, where it may go, and what is never replaced."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+from limpet.contracts.backend import FileKind
+from limpet.errors import BackendError, MissingFileError
+from limpet_command_serve.folder_store import UPLOADS, FolderStore
+from limpet_command_serve.names import StoredFile
+from limpet_command_serve.store import Outcome
+
+DATA = b"some content" * 1000
+ID = hashlib.sha256(DATA).hexdigest()
+PACK = StoredFile(("host",), FileKind.PACK, ID)
+CONFIG = StoredFile(("host",), FileKind.CONFIG)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> FolderStore:
+    """A store with one repository."""
+    store = FolderStore(str(tmp_path / "root"))
+    store.create(("host",))
+    return store
+
+
+def save(store: FolderStore, file: StoredFile, data: bytes = DATA) -> Outcome:
+    """Upload in two pieces."""
+    with store.begin(file, len(data)) as upload:
+        upload.write(memoryview(data)[:5])
+        upload.write(memoryview(data)[5:])
+        return upload.commit()
+
+
+def files(folder: str) -> list[str]:
+    """All files below the folder."""
+    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if not path.is_dir())
+
+
+def test_an_upload_is_seen_when_it_is_whole(store: FolderStore) -> None:
+    """A client that lists or reads meanwhile would take half a pack for a whole one."""
+    with store.begin(PACK, None) as upload:
+        upload.write(memoryview(DATA))
+        assert [*store.list(("host",), FileKind.PACK)] == []
+        with pytest.raises(MissingFileError):
+            store.stat(PACK)
+        assert upload.commit() is Outcome.STORED
+    assert [(info.name, info.size_bytes) for info in store.list(("host",), FileKind.PACK)] == [(ID, len(DATA))]
+    assert files(store.root) == [f"host/data/{ID[:2]}/{ID}"]
+
+
+def test_an_upload_without_commit_leaves_nothing(store: FolderStore) -> None:
+    """Broken uploads would fill the disk over the years."""
+    with store.begin(PACK, None) as upload:
+        upload.write(memoryview(DATA))
+    assert files(store.root) == []
+
+
+@pytest.mark.parametrize("file", [PACK, CONFIG], ids=str)
+def test_what_is_stored_is_never_replaced(store: FolderStore, file: StoredFile) -> None:
+    """Whoever can upload could otherwise destroy what is there."""
+    assert save(store, file) is Outcome.STORED
+    assert save(store, file) is Outcome.SAME
+    for other in (DATA + b"x", DATA[:-1], b"", b"X" + DATA[1:]):
+        assert save(store, file, other) is Outcome.OTHER
+    with store.open(file) as reading:
+        buffer = memoryview(bytearray(len(DATA) + 1))
+        assert bytes(buffer[: reading.read_into(0, buffer)]) == DATA
+
+
+def test_two_uploads_of_one_name(store: FolderStore) -> None:
+    """The second one meets the first though it began when nothing was there: neither replaces the other."""
+    with store.begin(CONFIG, None) as one, store.begin(CONFIG, None) as same, store.begin(CONFIG, None) as other:
+        for upload, data in ((one, DATA), (same, DATA), (other, DATA[::-1])):
+            upload.write(memoryview(data))
+        outcomes = [upload.commit() for upload in (one, same, other)]
+    assert outcomes == [Outcome.STORED, Outcome.SAME, Outcome.OTHER]
+    assert files(store.root) == ["host/config"]
+
+
+def test_links_below_the_root_are_not_followed(store: FolderStore, tmp_path: Path) -> None:
+    """Who may plant a link, as a member of the group may, would read and write anywhere by it."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "config").write_bytes(b"secret")
+    root = Path(store.root)
+    (root / "linked").symlink_to(outside)
+    (root / "host" / "config").symlink_to(outside / "config")
+    (root / "host" / "keys").rmdir()
+    (root / "host" / "keys").symlink_to(outside)
+    key = StoredFile(("host",), FileKind.KEY, ID)
+    for file in (StoredFile(("linked",), FileKind.CONFIG), CONFIG, key):
+        with pytest.raises(MissingFileError):
+            store.open(file)
+        with pytest.raises(MissingFileError):
+            store.stat(file)
+        with pytest.raises(MissingFileError):
+            store.remove(file)
+        with pytest.raises(BackendError):
+            save(store, file)
+    with pytest.raises(MissingFileError):
+        list(store.list(("host",), FileKind.KEY))
+    assert files(str(outside)) == ["config"]
+    assert (outside / "config").read_bytes() == b"secret"
+
+
+def test_sweep_takes_what_dead_uploads_left(store: FolderStore) -> None:
+    """A killed server cannot clean up after itself; the next one does, and touches nothing else."""
+    store.create(("a", "b"))
+    save(store, PACK)
+    for folders in ((), ("host",), ("a", "b")):
+        uploads = Path(store.root, *folders, UPLOADS)
+        uploads.mkdir(exist_ok=True)
+        (uploads / "left").write_bytes(DATA)
+    assert store.sweep() == 3
+    assert files(store.root) == [f"host/data/{ID[:2]}/{ID}"]
+
+
+def test_sweep_spares_a_server_beside_it(store: FolderStore) -> None:
+    """A server that still drains while its successor starts must not lose what it is about to store."""
+    with store.begin(PACK, None) as upload:
+        upload.write(memoryview(DATA))
+        FolderStore(store.root).sweep()
+        assert upload.commit() is Outcome.STORED
+    assert files(store.root) == [f"host/data/{ID[:2]}/{ID}"]
+
+
+def test_missing_folders_are_made_but_never_the_root(store: FolderStore, tmp_path: Path) -> None:
+    """A repository on a disk that is not mounted must not begin anew below the mount point's parent."""
+    assert save(store, StoredFile(("new", "one"), FileKind.LOCK, ID)) is Outcome.STORED
+    away = FolderStore(str(tmp_path / "away"))
+    with pytest.raises(BackendError):
+        save(away, PACK)
+    assert not os.path.lexists(tmp_path / "away")
+
+
+def test_modes(tmp_path: Path) -> None:
+    """Others on the machine must not read repositories; with the option the group may, as with rest-server."""
+    before = os.umask(0o007)
+    try:
+        for name, for_group, modes in (("own", False, (0o700, 0o600)), ("group", True, (0o770, 0o660))):
+            store = FolderStore(str(tmp_path / name), for_group=for_group)
+            store.create(("host",))
+            save(store, PACK)
+            path = Path(store.root, "host", "data", ID[:2], ID)
+            assert (path.parent.stat().st_mode & 0o777, path.stat().st_mode & 0o777) == modes
+    finally:
+        os.umask(before)
+
+
+def test_listing_shows_files_with_ids_only(store: FolderStore) -> None:
+    """Strays in the folders would make clients ask for files that are none."""
+    save(store, PACK)
+    data = Path(store.root, "host", "data")
+    (data / ID[:2] / f"{ID}.rest-server-temp1").write_bytes(b"")
+    (data / "ff" / ID).write_bytes(b"")
+    (data / ID[:2] / ("a" * 64)).mkdir()
+    (data / ID).write_bytes(b"")
+    assert [info.name for info in store.list(("host",), FileKind.PACK)] == [ID]
