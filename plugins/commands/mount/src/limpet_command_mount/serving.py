@@ -7,9 +7,11 @@ import os
 import select
 import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from types import FrameType
 
 import pyfuse3
 import trio
@@ -46,6 +48,18 @@ class MountOptions:
         return words
 
 
+class Early:
+    """The signals that end a mount, and those of them that came before anybody waited for them."""
+
+    def __init__(self, hangup: bool) -> None:
+        self.wanted = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangup else [])]
+        self.came: list[int] = []
+
+    def note(self, number: int, _frame: FrameType | None) -> None:
+        """Remember it."""
+        self.came.append(number)
+
+
 def serve(
     filesystem: Filesystem,
     mountpoint: str,
@@ -54,7 +68,7 @@ def serve(
     ready: Callable[[], object],
     interrupt: Callable[[int], object],
 ) -> None:
-    """Serve until the mount is taken away or SIGINT or SIGTERM comes; the mount is gone then.
+    """Serve until the mount is taken away or SIGINT, SIGTERM or SIGHUP comes; the mount is gone then.
 
     `ready` is called when it can be used, `interrupt` with the signal, to end all that waits for the storage.
     LimpetError where it cannot be mounted.
@@ -62,15 +76,17 @@ def serve(
     native.keep_freed_memory()  # blobs come and go: new pages for each would take half as long as opening it
     gc.freeze()
     known = _fuse_descriptors()
-    _mount(filesystem, mountpoint, options)
-    try:
-        ready()
-        filesystem.pages.start()
-        trio.run(_serve, filesystem, _fuse_descriptors() - known, interrupt)
-    finally:
-        filesystem.pages.close(GRACE_S)
-        pyfuse3.close(unmount=True)
-        filesystem.threads.close(GRACE_S)
+    told = _Told(interrupt)
+    with told.listening():
+        _mount(filesystem, mountpoint, options)
+        try:
+            ready()
+            filesystem.pages.start()
+            trio.run(_serve, filesystem, _fuse_descriptors() - known, told)
+        finally:
+            filesystem.pages.close(GRACE_S)
+            pyfuse3.close(unmount=True)
+            filesystem.threads.close(GRACE_S)
 
 
 def _mount(filesystem: Filesystem, mountpoint: str, options: MountOptions) -> None:
@@ -87,27 +103,55 @@ def _mount(filesystem: Filesystem, mountpoint: str, options: MountOptions) -> No
         raise LimpetError(f"cannot mount at {mountpoint}: {reason}; `limpet webdav` needs no FUSE") from error
 
 
-async def _serve(filesystem: Filesystem, descriptors: set[int], interrupt: Callable[[int], object]) -> None:
+class _Told:
+    """SIGINT and SIGTERM from before the mount is made until it is gone: each ends it in good order."""
+
+    def __init__(self, interrupt: Callable[[int], object]) -> None:
+        self._interrupt = interrupt
+        self._came: list[int] = []
+        self._event = trio.Event()
+        self._token: trio.lowlevel.TrioToken | None = None
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take over both signals; outside of the main thread there are none."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        handlers = {number: signal.signal(number, self._receive) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    async def wait(self) -> None:
+        """Return when a signal has come."""
+        self._token = trio.lowlevel.current_trio_token()
+        if not self._came:
+            await self._event.wait()
+        self._interrupt(self._came[0])
+
+    def _receive(self, number: int, _frame: FrameType | None) -> None:
+        self._came.append(number)
+        if self._token is not None:
+            with suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self._event.set)
+
+
+async def _serve(filesystem: Filesystem, descriptors: set[int], told: _Told) -> None:
     async with trio.open_nursery() as nursery:
-        await nursery.start(_end_on_signal, nursery.cancel_scope, interrupt)
+        nursery.start_soon(_end_when_told, told, nursery.cancel_scope)
         nursery.start_soon(_end_with_mount, filesystem, descriptors, nursery.cancel_scope)
         await pyfuse3.main(max_tasks=TASKS)
         nursery.cancel_scope.cancel()
 
 
-async def _end_on_signal(
-    scope: trio.CancelScope,
-    interrupt: Callable[[int], object],
-    *,
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        task_status.started()
-        async for number in signals:
-            interrupt(number)
-            pyfuse3.terminate()
-            await trio.sleep(GRACE_S)
-            scope.cancel()
+async def _end_when_told(told: _Told, scope: trio.CancelScope) -> None:
+    await told.wait()
+    pyfuse3.terminate()
+    await trio.sleep(GRACE_S)
+    scope.cancel()
 
 
 async def _end_with_mount(filesystem: Filesystem, descriptors: set[int], scope: trio.CancelScope) -> None:
