@@ -67,6 +67,13 @@ class Connection:
         """Do it in a worker thread."""
         return await self._workers.run(work)
 
+    async def run_quick(self, work: Work[R]) -> R:
+        """Do it at once where that is quick, else in a worker thread; errors of the socket as of `move`."""
+        try:
+            return await self._workers.run_quick(work)
+        except OSError as error:
+            raise ClientGoneError(str(error)) from error
+
     async def move(self, step: Work[R]) -> R:
         """Do the step in a worker thread, again and again as long as it waits for the socket.
 

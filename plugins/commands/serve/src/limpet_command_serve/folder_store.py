@@ -39,6 +39,8 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 class FolderStore(Store):
     """Repositories below the folder `root`, which is made if it is missing."""
 
+    is_quick = True
+
     def __init__(self, root: str, *, for_group: bool = False) -> None:
         self.root = root
         self.folder_mode, self.file_mode = (0o770, 0o660) if for_group else (0o700, 0o600)

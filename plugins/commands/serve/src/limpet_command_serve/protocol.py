@@ -30,6 +30,7 @@ VERSION_1 = "application/vnd.x.restic.rest.v1"
 VERSION_2 = "application/vnd.x.restic.rest.v2"
 MOST_DISCARDED_BYTES = 256 * 1024
 DISCARD_S = 2.0
+MOST_QUICK_BYTES = 64 * 1024
 
 _ACTIONS = {
     Shape.REPOSITORY: {"POST": Action.CREATE},
@@ -164,7 +165,9 @@ class Protocol:
         download = _Download(lambda: self._store.open(file), lambda reading: self._begin_file(request, file, reading))
         try:
             # What is small goes out in the step that opens it: a change of threads costs more than its bytes.
-            sending = await request.connection.move(download.begin if self._paced_down else download.begin_and_send)
+            begin = download.begin if self._paced_down else download.begin_and_send_small
+            connection = request.connection
+            sending = await (connection.run_quick(begin) if self._store.is_quick else connection.move(begin))
             await self._send_all(request, sending)
         finally:
             if download.is_open:
@@ -299,11 +302,12 @@ class _Download:
         self._reading = self._open_file()
         return self._begin_answer(self._reading)
 
-    def begin_and_send(self, buffer: memoryview) -> Sending:
-        """Likewise, and send what goes at once."""
+    def begin_and_send_small(self, buffer: memoryview) -> Sending:
+        """Likewise, and send what goes at once if it is not much."""
         sending = self.begin(buffer)
-        with suppress(WouldBlock):
-            sending.step(buffer)
+        if sending.missing_bytes <= MOST_QUICK_BYTES:
+            with suppress(WouldBlock):
+                sending.step(buffer)
         if sending.is_complete:
             self.close(buffer)
         return sending

@@ -102,6 +102,9 @@ class Upload(ABC):
 class Store(ABC):
     """Repositories below one root."""
 
+    is_quick = False
+    """Whether opening a file, and reading a few bytes of it, takes microseconds as long as no disk has to be asked."""
+
     @abstractmethod
     def create(self, folders: Folders) -> None:
         """Make the folders of a repository. Idempotent."""
