@@ -48,18 +48,6 @@ class MountOptions:
         return words
 
 
-class Early:
-    """The signals that end a mount, and those of them that came before anybody waited for them."""
-
-    def __init__(self, hangup: bool) -> None:
-        self.wanted = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hangup else [])]
-        self.came: list[int] = []
-
-    def note(self, number: int, _frame: FrameType | None) -> None:
-        """Remember it."""
-        self.came.append(number)
-
-
 def serve(
     filesystem: Filesystem,
     mountpoint: str,
@@ -68,7 +56,7 @@ def serve(
     ready: Callable[[], object],
     interrupt: Callable[[int], object],
 ) -> None:
-    """Serve until the mount is taken away or SIGINT, SIGTERM or SIGHUP comes; the mount is gone then.
+    """Serve until the mount is taken away or SIGINT or SIGTERM comes; the mount is gone then.
 
     `ready` is called when it can be used, `interrupt` with the signal, to end all that waits for the storage.
     LimpetError where it cannot be mounted.
