@@ -6,11 +6,11 @@ import contextlib
 import socket
 import socketserver
 from threading import Thread
-from types import TracebackType
-from typing import Self
+
+from tests.services.closing import Closing
 
 
-class ConnectProxy:
+class ConnectProxy(Closing):
     """Runs until `close`; `asked` are the hosts and ports that clients wanted."""
 
     def __init__(self, port: int) -> None:
@@ -40,14 +40,6 @@ class ConnectProxy:
         """Take no more connections."""
         self._server.shutdown()
         self._server.server_close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 class _Server(socketserver.ThreadingTCPServer):

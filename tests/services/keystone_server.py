@@ -6,11 +6,11 @@ import json
 import os
 import subprocess
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import requests
 
+from tests.services.closing import Closing
 from tests.services.process import SERVICES, ServerProcess, free_port, unavailable
 
 VENV = SERVICES / "keystone"
@@ -61,7 +61,7 @@ make_server("127.0.0.1", port, initialize_public_application(), Server, Handler)
 """
 
 
-class KeystoneServer:
+class KeystoneServer(Closing):
     """One Keystone with its database below `folder`; the user `admin` of the project `admin` has the password below."""
 
     password = "adminpw"
@@ -89,14 +89,6 @@ class KeystoneServer:
     def close(self) -> None:
         """End it. Idempotent."""
         self._process.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def sign_in(self) -> tuple[str, dict[str, Any]]:
         """The administrator's token, and what Keystone says of it: its user, project, roles."""

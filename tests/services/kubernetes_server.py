@@ -15,12 +15,12 @@ import uuid
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import yaml  # type: ignore[import-untyped]
 
+from tests.services.closing import Closing
 from tests.services.kubernetes_exec import PROTOCOL, ExecSession, Fault
 
 Fields = dict[str, Any]
@@ -55,7 +55,7 @@ class _QuietServer(ThreadingHTTPServer):
         """Say nothing."""
 
 
-class KubernetesServer:
+class KubernetesServer(Closing):
     """An API on the loopback, in threads of this process. What tests set takes effect at once."""
 
     def __init__(self, folder: Path, token: str = "test-token-of-the-cluster") -> None:
@@ -121,14 +121,6 @@ class KubernetesServer:
         """End it. Idempotent."""
         self._http.shutdown()
         self._http.server_close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     # -- what tests put into it ---------------------------------------------------------------------------------
 

@@ -7,16 +7,16 @@ import fcntl
 import os
 import subprocess
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
+from tests.services.closing import Closing
 from tests.services.process import program, unavailable
 
 MIB = 1024 * 1024
 FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
 
 
-class LoopDevice:
+class LoopDevice(Closing):
     """A loop device over an image of this size, made sparse where it does not exist. Unmounted and gone afterwards."""
 
     def __init__(self, image: Path, size_bytes: int = 0, *, read_only: bool = False) -> None:
@@ -60,14 +60,6 @@ class LoopDevice:
         if self.path != Path():
             run("losetup", "--detach", self.path)
             self.path = Path()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def is_frozen(point: Path) -> bool:

@@ -6,9 +6,9 @@ import contextlib
 import socket
 import struct
 import threading
-from abc import ABC, abstractmethod
-from types import TracebackType
-from typing import Self
+from abc import abstractmethod
+
+from tests.services.closing import Closing
 
 PIECE_BYTES = 1 << 17
 _RESET = struct.pack("ii", 1, 0)
@@ -29,7 +29,7 @@ def end(connection: socket.socket) -> None:
     connection.close()
 
 
-class LoopbackServer(ABC):
+class LoopbackServer(Closing):
     """Listens from the start until `close`.
 
     `accepted` counts connections, `open_now` those not yet ended, `most_open` the most of them at any time.
@@ -77,14 +77,6 @@ class LoopbackServer(ABC):
             end(connection)
         for thread in self._threads:
             thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @abstractmethod
     def serve(self, client: socket.socket) -> None:

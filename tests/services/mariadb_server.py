@@ -7,13 +7,12 @@ import os
 import subprocess
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
+from tests.services.closing import Closing
 from tests.services.process import START_LIMIT_S, ServerProcess, free_port, program
 
 
-class MariadbServer:
+class MariadbServer(Closing):
     """Runs in `folder` until `close`; `root` signs in without a password, by socket or from this machine."""
 
     def __init__(self, folder: Path, *, data: Path | None = None) -> None:
@@ -70,14 +69,6 @@ class MariadbServer:
                 path.rmdir()
             else:
                 path.unlink(missing_ok=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _install(self) -> None:
         done = subprocess.run(

@@ -10,11 +10,12 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import pytest
 from limpet.format.native import die_with_parent
+
+from tests.services.closing import Closing
 
 ROOT = Path(__file__).parents[2]
 SERVICES = ROOT / ".cache/services"
@@ -50,7 +51,7 @@ def program(name: str, *places: Path) -> Path:
     return Path(str(found))
 
 
-class ServerProcess:
+class ServerProcess(Closing):
     """A server that runs until `close`; its output goes to a file that is shown where it does not come up."""
 
     def __init__(self, command: Sequence[str | Path], log: Path, environment: Mapping[str, str] | None = None) -> None:
@@ -96,14 +97,6 @@ class ServerProcess:
             except subprocess.TimeoutExpired:
                 continue
         self.process.wait()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _said(self) -> str:
         return self.log.read_text(errors="replace")[-3000:]

@@ -6,15 +6,15 @@ import os
 import shutil
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import redis
 
+from tests.services.closing import Closing
 from tests.services.process import START_LIMIT_S, ServerProcess, free_port, program
 
 
-class RedisServer:
+class RedisServer(Closing):
     """Runs in `folder` until `close`; writes nothing to disk. `settings` are more of its own."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
@@ -59,11 +59,3 @@ class RedisServer:
         """End it. Idempotent."""
         self.process.close()
         shutil.rmtree(self._short, ignore_errors=True)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()

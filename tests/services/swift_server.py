@@ -11,10 +11,9 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 from urllib.parse import quote
 
+from tests.services.closing import Closing
 from tests.services.process import SERVICES, ServerProcess, unavailable
 
 VENV = SERVICES / "swift"
@@ -178,7 +177,7 @@ for kind, port in zip(sys.argv[2::2], sys.argv[3::2]):
 """
 
 
-class SwiftServer:
+class SwiftServer(Closing):
     """One Swift with its files below `folder`, which must be on a file system with extended attributes.
 
     TempAuth v1 at `auth_url` and S3 at `url`; with `keystone_url` (`http://127.0.0.1:PORT/v3`, where the user `admin`
@@ -241,14 +240,6 @@ class SwiftServer:
     def close(self) -> None:
         """End all four. Idempotent."""
         self._running.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _call(
         self, method: str, path: str, data: bytes | None = None, headers: Mapping[str, str] | None = None
