@@ -144,18 +144,25 @@ def test_installation_from_a_checkout(tmp_path: Path, home: Path) -> None:
     assert lines[0].startswith(str(home))
 
 
+def with_subcommands(command: click.Command, context: click.Context) -> Iterator[click.Command]:
+    """The command and all below it, to any depth."""
+    yield command
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from with_subcommands(found, context)
+
+
 def flags_of(name: str) -> list[str]:
     """The long flags of a command, of its subcommands too; those that its help hides are left out."""
     root = root_command()
     context = click.Context(root, info_name="limpet")
     command = root.get_command(context, name)
     assert command is not None
-    commands = [command]
-    if isinstance(command, click.Group):
-        commands += [found for each in command.list_commands(context) if (found := command.get_command(context, each))]
     return [
         flag
-        for each in commands
+        for each in with_subcommands(command, context)
         for option in each.params
         if isinstance(option, click.Option) and not option.hidden
         for flag in option.opts
