@@ -32,7 +32,8 @@ def unfinished(server: RestServer) -> int:
     found = 0
     for descriptor in Path(f"/proc/{server.process.pid}/fd").iterdir():
         try:
-            found += str(descriptor.readlink()).startswith(str(server.data)) and descriptor.stat().st_size > 0
+            is_below = str(descriptor.readlink()).startswith(str(server.data))
+            found += is_below and descriptor.is_file() and descriptor.stat().st_size > 0
         except FileNotFoundError:
             continue  # closed meanwhile
     return found
