@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from limpet.errors import RepositoryError
+from limpet.errors import IntegrityError, RepositoryError
 from limpet.format.fields import Fields
 from limpet.format.filemode import NodeType
 from limpet.format.node import decode_node, raw_name, subtree_of
+from limpet.format.pack import BlobKind
 from limpet.format.tree import decode_tree_fields, encode_tree_fields, iter_tree_parts
 from limpet.ids import BlobId
 from limpet.operations.browse.entry import Entry, Folder
@@ -21,12 +22,19 @@ if TYPE_CHECKING:
 
 PART_BYTES = 32 * 1024
 """So much of a tree's JSON is decoded at once: about 80 nodes."""
+FIRST_PARTS = 4
+"""So many are taken apart when the tree is loaded."""
 KEPT_PARTS = 4
 """Decoded parts that each large tree keeps."""
 DECODED_FACTOR = 4
 """Decoded JSON is about so many times as large."""
 KEPT_BYTES = 48 * 1024 * 1024
 """Trees are kept up to this, and always the one that was used last."""
+AHEAD_BYTES = 1024 * 1024
+"""Trees larger than that are not loaded on suspicion."""
+
+_Part = tuple[list[bytes], list[Fields]]
+"""Names and nodes."""
 
 _SHOWN = {node_type.value for node_type in NodeType} - {NodeType.IRREGULAR.value, NodeType.INVALID.value}
 _INLINED = (".", "/")
@@ -36,83 +44,118 @@ _IMPOSSIBLE = {b"", b".", b".."}
 class Listing:
     """The nodes of a tree by number. Most of them as JSON: decoded they are four times as large. Thread-safe.
 
+    Of a large tree only the beginning is taken apart at first, the rest when it is asked for: whoever reads a folder
+    has each node decoded once.
+
     Left out is what cannot be shown: names with a slash, `..`, and types that nobody knows. As in restic, of a folder
     called `.` or `/` (old versions stored them) the content is shown in its place.
     """
 
     def __init__(self, tree_id: BlobId, load_tree: Callable[[BlobId], bytes]) -> None:
+        data = load_tree(tree_id)
+        self.size_bytes = len(data) + min(len(data), KEPT_PARTS * PART_BYTES) * DECODED_FACTOR
+        """About what it takes in memory."""
+        self._load_tree = load_tree
+        self._stored: Iterator[tuple[bytes, list[Fields]]] | None = iter_tree_parts(data, PART_BYTES)
+        self._damage: IntegrityError | None = None
         self._parts: list[bytes] = []
         self._first_numbers: list[int] = []
         self._first_names: list[bytes] = []
+        self._known = 0
+        self._last_name = b""
+        self._is_in_order = True
         self._numbers: dict[bytes, int] | None = None
-        self._decoded: OrderedDict[int, list[Fields]] = OrderedDict()
-        self._lock = threading.Lock()
-        self._size = 0
-        last = b""
-        is_in_order = True
-        for stored in iter_tree_parts(load_tree(tree_id), PART_BYTES):
-            part, nodes, names = _shown(*stored, load_tree)
-            if not nodes:
-                continue
-            is_in_order = is_in_order and last < names[0] and all(map(bytes.__lt__, names, names[1:]))
-            last = names[-1]
-            self._first_numbers.append(self._size)
-            self._first_names.append(names[0])
-            self._parts.append(part)
-            self._size += len(nodes)
-            self._keep(len(self._parts) - 1, nodes)
-        if not is_in_order:
-            self._numbers = {raw_name(fields): number for number, fields in enumerate(self.iterate())}
+        self._decoded: OrderedDict[int, _Part] = OrderedDict()
+        self._lock = threading.RLock()
+        while self._stored is not None and len(self._parts) < FIRST_PARTS:
+            self._take_part()
 
     def __len__(self) -> int:
-        return self._size
+        self._take_all()
+        return self._known
 
-    @property
-    def size_bytes(self) -> int:
-        """About what it takes in memory."""
-        decoded = len(self._parts) if len(self._parts) <= KEPT_PARTS else KEPT_PARTS
-        return sum(map(len, self._parts)) + decoded * DECODED_FACTOR * PART_BYTES
-
-    def iterate(self, start: int = 0) -> Iterator[Fields]:
-        """The nodes from a number on, as their JSON objects."""
-        while start < self._size:
+    def iterate(self, start: int = 0) -> Iterator[tuple[bytes, Fields]]:
+        """Names and nodes from a number on, the nodes as their JSON objects."""
+        while self._is_known(start):
             part = bisect_right(self._first_numbers, start) - 1
-            nodes = self._part(part)
-            yield from nodes[start - self._first_numbers[part] :]
+            names, nodes = self._part(part)
+            first = start - self._first_numbers[part]
+            yield from zip(names[first:], nodes[first:], strict=True) if first else zip(names, nodes, strict=True)
             start = self._first_numbers[part] + len(nodes)
 
     def fields(self, number: int) -> Fields:
-        """One node as its JSON object."""
+        """One node as its JSON object; IndexError if there is none of that number."""
+        if not self._is_known(number):
+            raise IndexError(number)
         part = bisect_right(self._first_numbers, number) - 1
-        return self._part(part)[number - self._first_numbers[part]]
+        return self._part(part)[1][number - self._first_numbers[part]]
 
     def number(self, name: bytes) -> int | None:
         """The number of the node of that name."""
-        if self._numbers is not None:
+        self._take_all()
+        if not self._is_in_order:
+            if self._numbers is None:
+                self._numbers = {known: number for number, (known, _) in enumerate(self.iterate())}
             return self._numbers.get(name)
         part = bisect_right(self._first_names, name) - 1
         if part < 0:
             return None
-        for offset, fields in enumerate(self._part(part)):
-            if raw_name(fields) == name:
-                return self._first_numbers[part] + offset
-        return None
+        names, _ = self._part(part)
+        offset = bisect_left(names, name)
+        return self._first_numbers[part] + offset if offset < len(names) and names[offset] == name else None
 
-    def _part(self, number: int) -> list[Fields]:
+    def _is_known(self, number: int) -> bool:
+        """Whether there is a node of that number; takes the tree apart as far as it."""
+        while number >= self._known:
+            if self._stored is None:
+                return False
+            self._take_part()
+        return True
+
+    def _take_all(self) -> None:
+        while self._stored is not None:
+            self._take_part()
+
+    def _take_part(self) -> None:
+        """Take one more part of what is stored, if there is any; IntegrityError if it is damaged."""
         with self._lock:
-            nodes = self._decoded.get(number)
-            if nodes is not None:
+            if self._damage is not None:
+                raise IntegrityError(str(self._damage)) from self._damage
+            try:
+                stored = None if self._stored is None else next(self._stored, None)
+            except IntegrityError as error:
+                self._damage = error
+                raise
+            if stored is None:
+                self._stored = None
+                return
+            json, nodes, names = _shown(*stored, self._load_tree)
+            if not nodes:
+                return
+            if self._last_name >= names[0] or not all(map(bytes.__lt__, names, names[1:])):
+                self._is_in_order = False
+            self._last_name = names[-1]
+            self._keep(len(self._parts), (names, nodes))
+            self._parts.append(json)
+            self._first_names.append(names[0])
+            self._first_numbers.append(self._known)
+            self._known += len(nodes)
+
+    def _part(self, number: int) -> _Part:
+        with self._lock:
+            part = self._decoded.get(number)
+            if part is not None:
                 self._decoded.move_to_end(number)
-                return nodes
-        nodes = decode_tree_fields(self._parts[number])
-        self._keep(number, nodes)
-        return nodes
+                return part
+            nodes = decode_tree_fields(self._parts[number])
+            part = [raw_name(fields) for fields in nodes], nodes
+            self._keep(number, part)
+            return part
 
-    def _keep(self, number: int, nodes: list[Fields]) -> None:
-        with self._lock:
-            self._decoded[number] = nodes
-            if len(self._decoded) > KEPT_PARTS:
-                self._decoded.popitem(last=False)
+    def _keep(self, number: int, part: _Part) -> None:
+        self._decoded[number] = part
+        if len(self._decoded) > KEPT_PARTS:
+            self._decoded.popitem(last=False)
 
 
 def _shown(
@@ -160,6 +203,7 @@ class Trees:
         self._repository = repository
         self._lock = threading.Lock()
         self._kept: OrderedDict[BlobId, Listing] = OrderedDict()
+        self._loading: dict[BlobId, threading.Event] = {}
         self._free_bytes = KEPT_BYTES
 
     def kept(self, tree_id: BlobId) -> Listing | None:
@@ -171,19 +215,42 @@ class Trees:
             return listing
 
     def load(self, tree_id: BlobId) -> Listing:
-        """The listing; errors as `Repository.load_blob`, IntegrityError for a damaged tree."""
-        listing = self.kept(tree_id)
-        if listing is not None:
-            return listing
-        listing = Listing(tree_id, self._repository.trees.read)
-        with self._lock:
-            if tree_id not in self._kept:
-                self._kept[tree_id] = listing
-                self._free_bytes -= listing.size_bytes
-                while self._free_bytes < 0 and len(self._kept) > 1:
-                    _, dropped = self._kept.popitem(last=False)
-                    self._free_bytes += dropped.size_bytes
+        """The listing; errors as `Repository.load_blob`, IntegrityError for a damaged tree.
+
+        Waits while another thread loads the same.
+        """
+        while True:
+            with self._lock:
+                listing = self._kept.get(tree_id)
+                if listing is not None:
+                    self._kept.move_to_end(tree_id)
+                    return listing
+                loaded = self._loading.get(tree_id)
+                if loaded is None:
+                    loaded = self._loading[tree_id] = threading.Event()
+                    break
+            loaded.wait()
+        try:
+            listing = Listing(tree_id, self._repository.trees.read)
+            self._keep(tree_id, listing)
+        finally:
+            with self._lock:
+                del self._loading[tree_id]
+            loaded.set()
         return listing
+
+    def size_bytes(self, tree_id: BlobId) -> int | None:
+        """Size of the tree's JSON; None if no index knows it."""
+        location = self._repository.index.find(BlobKind.TREE, tree_id)
+        return None if location is None else location.data_length_bytes
+
+    def _keep(self, tree_id: BlobId, listing: Listing) -> None:
+        with self._lock:
+            self._kept[tree_id] = listing
+            self._free_bytes -= listing.size_bytes
+            while self._free_bytes < 0 and len(self._kept) > 1:
+                _, dropped = self._kept.popitem(last=False)
+                self._free_bytes += dropped.size_bytes
 
 
 class TreeFolder(Folder):
@@ -201,8 +268,15 @@ class TreeFolder(Folder):
         """What is in it, if that can be said at once."""
         return self._trees.kept(self._require_tree())
 
+    def is_worth_loading_ahead(self) -> bool:
+        """Whether the tree is neither at hand nor large: it may turn out that nobody wants it."""
+        if self.tree_id is None or self._trees.kept(self.tree_id) is not None:
+            return False
+        size = self._trees.size_bytes(self.tree_id)
+        return size is not None and size <= AHEAD_BYTES
+
     def entries(self) -> Iterator[Entry]:
-        return map(self._entry, self.listing().iterate())
+        return (self._entry(fields) for _, fields in self.listing().iterate())
 
     def lookup(self, name: bytes) -> Entry | None:
         listing = self.listing()

@@ -16,12 +16,13 @@ import pyfuse3
 import trio
 from limpet.errors import LimpetError
 from limpet.format.fields import Fields
-from limpet.format.node import Node, decode_node, extended_attributes_of, link_target_of, raw_name, subtree_of
+from limpet.format.node import Node, decode_node, extended_attributes_of, link_target_of, subtree_of
 from limpet.operations.browse import Browser, Entry, FileReader, Listing, TreeFolder, ViewFolder
 from limpet.progress import Reporter
 from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FUSEError, InodeT, RequestContext
 
 from limpet_command_mount.attributes import no_entry, node_attributes, view_attributes
+from limpet_command_mount.folders_ahead import FoldersAhead
 from limpet_command_mount.inodes import LAST_PLACE, Directory, Inodes
 from limpet_command_mount.page_cache import PageCache
 from limpet_command_mount.threads import Threads
@@ -68,12 +69,13 @@ class Filesystem(pyfuse3.Operations):
         self._inodes = Inodes(browser.root)
         self._links: dict[int, bytes] = {}
         self.threads = Threads(THREADS)
+        self._ahead = FoldersAhead(self.threads.start)
         self._next_handle = 1
         self._files: dict[int, tuple[InodeT, FileReader]] = {}
         self.pages = PageCache()
         self._folders: dict[int, tuple[Directory, Listing | list[Entry]]] = {}
         self._told: set[str] = set()
-        self._size_bytes = browser.size_bytes
+        self._size_bytes: int | None = None
 
     def tell(self, error: LimpetError) -> None:
         """Warn of what cannot be read, each thing once."""
@@ -101,7 +103,7 @@ class Filesystem(pyfuse3.Operations):
             return self._view_entry(directory, entry)
         listing = await self._listing(directory.folder)
         place = listing.number(name)
-        return no_entry() if place is None else self._node_entry(directory, place, listing.fields(place))
+        return no_entry() if place is None else self._node_entry(directory, place, name, listing.fields(place))
 
     async def _seen_attributes(self, inode: InodeT) -> EntryAttributes:
         directory = self._inodes.directory(inode)
@@ -136,12 +138,12 @@ class Filesystem(pyfuse3.Operations):
         self._inodes.seen(child)
         return self._directory_attributes(child, entry.node)
 
-    def _node_entry(self, directory: Directory, place: int, fields: Fields) -> EntryAttributes:
+    def _node_entry(self, directory: Directory, place: int, name: bytes, fields: Fields) -> EntryAttributes:
         """The attributes of an entry of a snapshot's folder, whose number the kernel knows from now on."""
         if fields["type"] == "dir":
             folder = directory.folder
             assert isinstance(folder, TreeFolder)
-            child = self._inodes.child(directory, raw_name(fields), folder.inner(subtree_of(fields)), place=place)
+            child = self._inodes.child(directory, name, folder.inner(subtree_of(fields)), place=place)
             self._inodes.seen(child)
             inode = child.inode
         elif fields.get("links", 0) > 1 and fields.get("inode"):
@@ -192,6 +194,7 @@ class Filesystem(pyfuse3.Operations):
         if isinstance(directory.folder, ViewFolder):
             await self._refresh()
             return self._handle(self._folders, (directory, list(directory.folder.entries())))
+        self._ahead.opened(directory)
         return self._handle(self._folders, (directory, await self._listing(directory.folder)))
 
     @_answered
@@ -207,10 +210,10 @@ class Filesystem(pyfuse3.Operations):
             start_id = 2
         place = start_id - 2
         if isinstance(listing, Listing):
-            for fields in listing.iterate(place):
-                entry = self._node_entry(directory, place, fields)
+            for name, fields in listing.iterate(place):
+                entry = self._node_entry(directory, place, name, fields)
                 place += 1
-                if not pyfuse3.readdir_reply(token, pyfuse3.FileNameT(raw_name(fields)), entry, place + 2):
+                if not pyfuse3.readdir_reply(token, name, entry, place + 2):
                     self._inodes.forget(entry.st_ino, 1)
                     return
             return
@@ -273,6 +276,8 @@ class Filesystem(pyfuse3.Operations):
 
     @_answered
     async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
+        if self._size_bytes is None:
+            self._size_bytes = await self._apart(lambda: self._browser.size_bytes)
         status = pyfuse3.StatvfsData()
         status.f_bsize = status.f_frsize = 4096
         status.f_blocks = -(-self._size_bytes // 4096)
@@ -296,9 +301,10 @@ class Filesystem(pyfuse3.Operations):
         if not isinstance(folder, TreeFolder):
             raise FUSEError(errno.ESTALE)
         listing = await self._listing(folder)
-        if place >= len(listing):
-            raise FUSEError(errno.ESTALE)
-        return listing.fields(place)
+        try:
+            return listing.fields(place)
+        except IndexError as error:
+            raise FUSEError(errno.ESTALE) from error
 
     async def _listing(self, folder: TreeFolder) -> Listing:
         listing = folder.listing_at_hand()

@@ -50,13 +50,33 @@ class Threads:
 
         self._busy += 1
         self._is_busy.set()
+        self._enqueue(job)
+        found: Any = await trio.lowlevel.wait_task_rescheduled(abandon)
+        return found  # type: ignore[no-any-return]  # trio knows no type for it
+
+    def start(self, work: Callable[[], object]) -> None:
+        """Do the work, which raises nothing, some time; nobody waits for it."""
+
+        def job() -> None:
+            try:
+                work()
+            finally:
+                with suppress(trio.RunFinishedError):
+                    token.run_sync_soon(self._done)
+
+        token = trio.lowlevel.current_trio_token()
+        self._busy += 1
+        self._enqueue(job)
+
+    def _done(self) -> None:
+        self._busy -= 1
+
+    def _enqueue(self, job: Job) -> None:
         if self._busy > len(self._threads) and len(self._threads) < self._limit:
             thread = threading.Thread(target=self._work, name="limpet-mount", daemon=True)
             self._threads.append(thread)
             thread.start()
         self._jobs.put(job)
-        found: Any = await trio.lowlevel.wait_task_rescheduled(abandon)
-        return found  # type: ignore[no-any-return]  # trio knows no type for it
 
     async def wait_until_busy(self) -> None:
         """Return when calls are running."""
