@@ -272,6 +272,24 @@ def test_requests_in_a_row(server: LimpetServer, repository: Path) -> None:
     assert answers[-1].body == DATA
 
 
+def test_user_of_a_proxy_is_said_once(tmp_path: Path) -> None:
+    """Some proxies add their header behind the client's: whoever has both in hand must not choose who he is."""
+    header = "X-Forwarded-User"
+    server = LimpetServer(tmp_path, "--proxy-auth-username", header, "--private-repos", users=USERS)
+    try:
+        for names in (("bob", "ann"), ("ann", "bob"), ("bob", ""), ("", "bob"), ("bob", "bob")):
+            for other in (header, header.lower(), header.upper()):
+                headers = [(header, names[0]), (other, names[1])]
+                assert ask(server, "POST", "/bob/?create=true", headers).status == 400
+        for name in ("bob, ann", "ann, bob", "bob/", "./bob", "BOB", "b%6fb", "ann\tbob"):
+            assert ask(server, "POST", "/bob/?create=true", [(header, name)]).status == 401
+        assert ask(server, "POST", "/bob/?create=true", [(header.replace("-", "_"), "bob")]).status == 401
+        assert not (server.data / "bob").exists()
+        assert ask(server, "POST", "/bob/?create=true", [(header, " bob ")]).status == 200
+    finally:
+        server.close()
+
+
 # -- guessed passwords
 
 

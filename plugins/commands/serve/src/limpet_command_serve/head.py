@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import h11
@@ -40,7 +40,7 @@ _ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\n[ \t]")
 _LENGTH = re.compile(rb"[0-9]{1,18}")
-_ALONE = (b"host", b"content-length", b"transfer-encoding", b"authorization", b"content-range", b"expect")
+_ALONE = ("host", "content-length", "transfer-encoding", "authorization", "content-range", "expect")
 """Headers that must not come twice: proxies and servers have been played off against each other by that."""
 
 
@@ -83,12 +83,12 @@ def find_head_end(data: bytes) -> int:
     return end + 4 if end >= 0 else 0
 
 
-def parse_head(event: h11.Request) -> Head:
-    """What h11 has read; BadRequestError where it does not make sense."""
+def parse_head(event: h11.Request, alone: str | None = None) -> Head:
+    """What h11 has read; BadRequestError where it does not make sense. `alone` is one more header that comes once."""
     target = event.target
     path, query = _split_target(target)
     version = event.http_version.decode("ascii")
-    headers = _headers(event.headers)
+    headers = _headers(event.headers, {*_ALONE, *([alone.lower()] if alone else [])})
     size_bytes = _body_size(headers, version)
     expected = headers.get("expect", "").lower()
     if expected not in {"", "100-continue"}:
@@ -156,13 +156,13 @@ def _split_target(target: bytes) -> tuple[str, str]:
     return decode_escapes(path), query.decode("latin-1")
 
 
-def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+def _headers(pairs: Iterable[tuple[bytes, bytes]], alone: Collection[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name, value in pairs:
         key = name.decode("ascii")
         if key not in headers:
             headers[key] = value.decode("latin-1")
-        elif name in _ALONE:
+        elif key in alone:
             raise BadRequestError(f"the header {key} comes more than once")
     return headers
 

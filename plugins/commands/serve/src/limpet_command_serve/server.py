@@ -83,6 +83,7 @@ class Server:
             for task in self._tasks:
                 task.cancel()
         self._ending.set()
+        self._protocol.end()
 
     def _reload(self) -> None:
         for policy in self._policies:
@@ -165,7 +166,7 @@ class Server:
                 received = await connection.next_request(idle_timeout_s, self._settings.header_timeout_s)
                 if received is None:
                     return
-                head = parse_head(received[1])
+                head = parse_head(received[1], self._settings.proxy_auth_username)
             except BadRequestError as error:
                 self._waiting.pop(task, None)
                 await self._reject(connection, error)
