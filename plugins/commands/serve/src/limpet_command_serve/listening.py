@@ -11,6 +11,7 @@ from limpet.errors import UsageError
 
 BACKLOG = 1024
 UNIX = "unix:"
+MOST_PORT = 65535
 _FIRST_PASSED = 3
 """sd_listen_fds(3)."""
 
@@ -27,8 +28,8 @@ def open_listener(address: str) -> socket.socket:
         if address.startswith(UNIX):
             return _listen_unix(address.removeprefix(UNIX))
         return _listen_tcp(*_split(address))
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+    except OSError as error:
+        reason = error.strerror or str(error)
         raise UsageError(f"cannot listen on {address}: {reason.lower()}") from error
 
 
@@ -54,7 +55,7 @@ def shown(listener: socket.socket) -> str:
 
 def _split(address: str) -> tuple[str, int]:
     host, colon, port = address.rpartition(":")
-    if not colon or not (port.isascii() and port.isdigit()):
+    if not colon or not (port.isascii() and port.isdigit() and int(port) <= MOST_PORT):
         raise UsageError(f"cannot listen on {address!r}: give HOST:PORT, :PORT or unix:PATH")
     return host.removeprefix("[").removesuffix("]"), int(port)
 

@@ -61,6 +61,7 @@ class Protocol:
         self._policies = policies
         self._verifies_uploads = verifies_uploads
         self._tell = tell
+        self._is_ending = False
         self._pages: dict[str, Page] = {}
         self._open_pages: set[str] = set()
         for policy in policies:
@@ -68,6 +69,10 @@ class Protocol:
             self._open_pages.update(policy.open_pages)
         self._paced_up = [policy for policy in policies if policy.upload_piece_bytes]
         self._paced_down = [policy for policy in policies if policy.download_piece_bytes]
+
+    def end(self) -> None:
+        """The server ends: answers from now on say that no further request is taken."""
+        self._is_ending = True
 
     async def serve(self, request: Request) -> None:
         """Answer the request; ClientGoneError where the client does not wait for that."""
@@ -246,6 +251,8 @@ class Protocol:
     ) -> Sending:
         exchange = request.exchange
         exchange.status = answer.status
+        if self._is_ending:
+            request.keeps_connection = False
         has_body = request.head.method != "HEAD" and answer.status != 304
         names = {name.lower() for name, _ in answer.headers}
         headers = [*answer.headers]

@@ -48,14 +48,15 @@ class Sending:
         """Of the body."""
         return len(self._body) + self._end - self._offset
 
-    def step(self, buffer: memoryview, most_bytes: int | None = None) -> None:
-        """Send what goes at once, or up to `most_bytes` of the body. WouldBlock where nothing goes any more."""
-        limit = PIECES_A_STEP * FILE_PIECE_BYTES if most_bytes is None else most_bytes
-        until = self._exchange.sent_bytes + limit
+    def step(self, buffer: memoryview, until_bytes: int | None = None) -> None:
+        """Send what goes at once, until so many bytes of the body are sent. WouldBlock where nothing goes any more."""
+        until = self._exchange.sent_bytes + PIECES_A_STEP * FILE_PIECE_BYTES
+        if until_bytes is not None:
+            until = min(until, until_bytes)
         if (
             self._reading is not None
             and self._head_bytes == len(self._pending)
-            and self.missing_bytes <= min(SMALL_BYTES, limit)
+            and self.missing_bytes <= min(SMALL_BYTES, until - self._exchange.sent_bytes)
         ):
             self._join_small(self._reading, buffer)
         while not self.is_complete and self._exchange.sent_bytes < until:
