@@ -120,7 +120,7 @@ def test_what_is_there_is_counted(tmp_path: Path) -> None:
         "data/ab/x": 10,
         "web1/config": 100,
         "web1/db/data/cd/y": 1000,
-        ".removed/2026-01-01/web1/db/snapshots/z": 10_000,
+        "web1/db/.removed/2026-01-01/snapshots/z": 10_000,
         ".removed/2026-01-01/data/ab/z": 100_000,
     }
     for name, size in files.items():
@@ -142,6 +142,8 @@ def test_what_is_there_is_counted(tmp_path: Path) -> None:
         ("a/data/ab/x", ("a",)),
         ("a/b/locks/x", ("a", "b")),
         ("a/b/c/x", ("a", "b")),
+        ("a/.removed/2026-01-01/data/ab/x", ("a",)),
+        (".htpasswd", ()),
         ("config", ()),
         ("", ()),
     ],

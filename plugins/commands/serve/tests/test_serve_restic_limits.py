@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,9 @@ from pathlib import Path
 import pytest
 from limpet.testing.restic import Restic
 
+from tests.serve.wire import ask
 from tests.services.rest_server import LimpetServer
+from tests.services.waiting import wait_for
 
 PASSWORD = "of the repository"
 MIB = 1 << 20
@@ -84,7 +87,7 @@ def test_a_retention_lock_stands_against_prune(restic_new: Restic, tmp_path: Pat
             long_ago(path)
         restic_new.run("prune", repo=location, password=PASSWORD)
         assert not packs(files(server.data / "repository"))
-        copy_back(server.data / ".removed", server.data / "repository")
+        copy_back(server.data / "repository")
         restic_new.run("restore", "latest", "--target", tmp_path / "restored", repo=location, password=PASSWORD)
         back = tmp_path / "restored" / folder.relative_to("/") / "file"
         assert back.read_bytes() == (folder / "file").read_bytes()
@@ -98,7 +101,7 @@ def test_a_retention_lock_stands_against_prune(restic_new: Restic, tmp_path: Pat
 def files(root: Path) -> set[str]:
     """What a repository consists of, but for its locks."""
     paths = [str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()]
-    return {path for path in paths if not path.startswith("locks")}
+    return {path for path in paths if not path.startswith(("locks", ".removed"))}
 
 
 def packs(paths: set[str]) -> set[str]:
@@ -112,9 +115,9 @@ def long_ago(path: Path) -> None:
     os.utime(path, (moment_s, moment_s))
 
 
-def copy_back(removed: Path, repository: Path) -> None:
+def copy_back(repository: Path) -> None:
     """What the documentation tells an administrator to do."""
-    assert os.system(f"cp -an {removed}/*/repository/. {repository}/") == 0
+    assert os.system(f"cp -an {repository}/.removed/*/. {repository}/") == 0
 
 
 def test_a_backup_gets_through_a_limit_of_requests(restic_any: Restic, tmp_path: Path) -> None:
@@ -122,8 +125,16 @@ def test_a_backup_gets_through_a_limit_of_requests(restic_any: Restic, tmp_path:
     folder = tmp_path / "folder"
     write_random(folder, "file", MIB)
     log = tmp_path / "access.log"
-    limits = ("--client-request-limit", "3", "--client-upload-limit", "2M", "--log", str(log))
-    with serving(tmp_path / "server", *limits) as (_, location):
+    limits = ("--client-request-limit", "5", "--client-upload-limit", "2M", "--log", str(log))
+    with serving(tmp_path / "server", *limits) as (server, location):
         restic_any.run("init", repo=location, password=PASSWORD)
-        restic_any.run("backup", folder, repo=location, password=PASSWORD)
-        assert " 429 " in log.read_text()
+
+        def is_told() -> bool:
+            """Take every request that the address may make, until restic is told to wait."""
+            assert ask(server, "HEAD", "/repository/config").status in {200, 429}
+            return re.search(r'" 429 .*Go-http-client', log.read_text()) is not None
+
+        with restic_any.start("backup", folder, repo=location, password=PASSWORD) as running:
+            wait_for(is_told, "a restic that is told to wait")
+            said = running.communicate()[1]
+            assert running.returncode == 0, said

@@ -63,7 +63,7 @@ def test_what_is_removed_comes_back_by_one_copy(tmp_path: Path) -> None:
         store.remove(StoredFile(folders, FileKind.PACK, name))
     assert not pack.exists()
     assert not lock.exists()
-    kept = tmp_path / ".removed" / "2026-03-01" / "web1" / "db"
+    kept = repository / ".removed" / "2026-03-01"
     shutil.copytree(kept, repository, dirs_exist_ok=True)
     assert pack.read_bytes() == b"data"
     assert not lock.exists(), "locks are not kept"
@@ -86,9 +86,9 @@ def test_removed_files_go_when_their_days_are_over(tmp_path: Path) -> None:
     """Never a day too early, and nothing that is not ours."""
     names = ["2026-01-29", "2026-01-30", "2026-02-28", "notes", "20260101"]
     for name in names:
-        (tmp_path / ".removed" / name / "web1" / "data").mkdir(parents=True)
-        (tmp_path / ".removed" / name / "web1" / "data" / "x").write_bytes(b"12345")
+        (tmp_path / "web1" / ".removed" / name / "data").mkdir(parents=True)
+        (tmp_path / "web1" / ".removed" / name / "data" / "x").write_bytes(b"12345")
     gone = list(purge_removed(tmp_path, 30, NOW_S))
-    assert [(purged.day, dict(purged.by_repository)) for purged in gone] == [("2026-01-29", {("web1",): 5})]
-    assert sorted(path.name for path in (tmp_path / ".removed").iterdir()) == sorted(names[1:])
+    assert [(purged.folders, purged.day, purged.size_bytes) for purged in gone] == [(("web1",), "2026-01-29", 5)]
+    assert sorted(path.name for path in (tmp_path / "web1" / ".removed").iterdir()) == sorted(names[1:])
     assert list(purge_removed(tmp_path / "nothing", 30, NOW_S)) == []

@@ -31,7 +31,8 @@ def stored(tmp_path: Path) -> list[Path]:
     (root / "data" / "stray").write_bytes(b"no id")
     (root / "web1" / "db" / "data" / "00" / ("f" * 64)).parent.mkdir(exist_ok=True)
     (root / "web1" / "db" / "data" / "00" / ("f" * 64)).write_bytes(b"in the wrong folder")
-    put(root, ".removed/2026-01-01", "data", b"removed").write_bytes(b"damaged, but removed")
+    (root / "keys" / ("e" * 64)).symlink_to("/dev/zero")
+    put(root, "web1/db/.removed/2026-01-01", "data", b"removed").write_bytes(b"damaged, but removed")
     return files
 
 

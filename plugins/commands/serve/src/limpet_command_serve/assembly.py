@@ -5,10 +5,10 @@ What is not asked for is not imported: the memory of a server is measured agains
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from limpet.errors import UsageError
@@ -16,6 +16,8 @@ from limpet.errors import UsageError
 from limpet_command_serve.policy import Policy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from limpet_command_serve.metrics import Metrics
     from limpet_command_serve.quota import Usage
     from limpet_command_serve.retention import RetentionDays
@@ -49,7 +51,7 @@ def assemble(settings: Settings, tell: Tell) -> Parts:
 
 def htpasswd_path(settings: Settings) -> Path:
     """Where the users are."""
-    return Path(settings.htpasswd_file or Path(settings.path, HTPASSWD_NAME))
+    return _path(settings.htpasswd_file or os.path.join(settings.path, HTPASSWD_NAME))
 
 
 def _store(settings: Settings, days: RetentionDays | None) -> Store:
@@ -92,7 +94,7 @@ def _policies(
         from limpet_command_serve.quota_policy import QuotaPolicy  # noqa: PLC0415
 
         quota = QuotaPolicy(
-            Path(settings.path),
+            _path(settings.path),
             usage,
             instance_bytes=settings.max_size,
             repository_bytes=settings.repository_quota,
@@ -106,7 +108,7 @@ def _policies(
     if days is not None:
         from limpet_command_serve.retention_policy import RetentionPolicy  # noqa: PLC0415
 
-        yield RetentionPolicy(days, None if settings.backend else Path(settings.path), usage, tell)
+        yield RetentionPolicy(days, None if settings.backend else _path(settings.path), usage, tell)
     yield from _watchers(settings, metrics, tell)
 
 
@@ -139,7 +141,7 @@ def _watchers(settings: Settings, metrics: Metrics | None, tell: Tell) -> Iterat
         from limpet_command_serve.verify import REPORT_NAME, Verifier  # noqa: PLC0415
         from limpet_command_serve.verify_policy import VerifyPolicy  # noqa: PLC0415
 
-        root = Path(settings.path)
+        root = _path(settings.path)
         verifier = Verifier(root, rate_bps=settings.verify_rate, tell=tell, report_path=root / REPORT_NAME)
         verify = VerifyPolicy(verifier)
         if metrics is not None:
@@ -153,7 +155,7 @@ def _watchers(settings: Settings, metrics: Metrics | None, tell: Tell) -> Iterat
         from limpet_command_serve.audit import AuditLog  # noqa: PLC0415
         from limpet_command_serve.audit_policy import AuditPolicy  # noqa: PLC0415
 
-        yield AuditPolicy(AuditLog(Path(settings.audit_log), tell))
+        yield AuditPolicy(AuditLog(_path(settings.audit_log), tell))
     from limpet_command_serve.health_policy import HealthPolicy, folder_problem  # noqa: PLC0415
 
     yield HealthPolicy(lambda: "" if settings.backend else folder_problem(settings.path))
@@ -205,3 +207,9 @@ def _verify_countless(settings: Settings) -> None:
     wrong = [name for name, value in given.items() if value is not None]
     if wrong:
         raise UsageError(f"{' and '.join(wrong)} cannot be had with --backend: only files in a folder can be counted")
+
+
+def _path(text: str) -> Path:
+    from pathlib import Path  # noqa: PLC0415  # it brings urllib and ipaddress: 0.6 MB
+
+    return Path(text)

@@ -23,7 +23,7 @@ class PasswordPolicy(Policy):
         if credentials is None:
             raise unauthorized("user and password are wanted")
         try:
-            is_right = await self._users.verify(credentials.user, credentials.password, exchange.client)
+            is_right = await self._users.verify(credentials.user, credentials.password, exchange.origin)
         except TooManyAttempts as error:
             raise Refusal(429, str(error), retry_after(error.retry_after_s)) from error
         if not is_right:

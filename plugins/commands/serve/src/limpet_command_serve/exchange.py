@@ -48,6 +48,14 @@ class Exchange:
     """The size of the file that was removed; None where none was."""
     duration_s: float = 0.0
 
+    @property
+    def origin(self) -> str:
+        """Whom limits are counted for: the client's address, or the one that the proxy behind a unix socket gives.
+
+        The last one in the header: what comes before it is what the client said of itself.
+        """
+        return self.client or self.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 
+from limpet_command_serve.aside import aside
 from limpet_command_serve.exchange import Answer, Exchange
 from limpet_command_serve.policy import Page, Policy
 
@@ -45,7 +46,7 @@ class HealthPolicy(Policy):
         if time.monotonic() < self._fresh_until:
             return self._problem
         if self._running is None:
-            self._running = asyncio.ensure_future(asyncio.to_thread(self._check))
+            self._running = asyncio.ensure_future(aside(self._check))
             self._running.add_done_callback(self._keep)
         try:
             return await asyncio.wait_for(asyncio.shield(self._running), TIMEOUT_S)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 
 from limpet.contracts.backend import FileKind
 
+from limpet_command_serve.aside import aside
 from limpet_command_serve.exchange import Answer, Exchange
 from limpet_command_serve.metrics import CONTENT_TYPE, BlobOperation, Metrics
 from limpet_command_serve.policy import Page, Policy
@@ -42,8 +42,7 @@ class MetricsPolicy(Policy):
                 self._metrics.count(operation, exchange.user, target.folders, target.kind.value, size_bytes)
 
     async def _page(self, exchange: Exchange) -> Answer:
-        text = await asyncio.to_thread(self._metrics.encode)
-        return Answer(200, text, (("Content-Type", CONTENT_TYPE),))
+        return Answer(200, await aside(self._metrics.encode), (("Content-Type", CONTENT_TYPE),))
 
 
 def _is_read(exchange: Exchange) -> bool:

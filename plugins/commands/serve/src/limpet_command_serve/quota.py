@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Self
 
 from limpet.contracts.backend import FileKind
 
-from limpet_command_serve.names import MOST_FOLDERS, REMOVED, Folders
+from limpet_command_serve.names import MOST_FOLDERS, Folders
 
 HEADROOM = 0.05
 """How much locks, index, keys and snapshots may go over a limit, as a part of it; packs never."""
@@ -155,15 +155,25 @@ def count_folder(root: Path, usage: Usage) -> None:
 
 
 def repository_of(parts: Sequence[str]) -> Folders:
-    """The folders of the repository that a path below the root belongs to: what comes before the kind of file."""
-    if parts and parts[0] == REMOVED:
-        parts = parts[2:]
+    """The folders of the repository that a path below the root belongs to: what comes before its own."""
     folders: list[str] = []
     for name in parts[:MOST_FOLDERS]:
-        if name in _KIND_NAMES:
+        if name in _KIND_NAMES or name.startswith("."):
             break
         folders.append(name)
     return tuple(folders)
+
+
+def repository_folders(root: Path) -> Iterator[tuple[Folders, Path]]:
+    """Every folder that may be a repository, with its path."""
+    pending: list[tuple[Folders, Path]] = [((), root)]
+    while pending:
+        folders, path = pending.pop()
+        yield folders, path
+        if len(folders) < MOST_FOLDERS:
+            names = [entry.name for entry in _entries(str(path)) if entry.is_dir(follow_symlinks=False)]
+            below = ((*folders, name) for name in names)
+            pending += [(parts, path / parts[-1]) for parts in below if repository_of(parts) == parts]
 
 
 def _entries(folder: str) -> list[os.DirEntry[str]]:

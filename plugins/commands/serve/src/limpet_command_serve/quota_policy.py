@@ -9,6 +9,7 @@ from pathlib import Path
 
 from limpet.contracts.backend import FileKind
 
+from limpet_command_serve.aside import aside
 from limpet_command_serve.exchange import Exchange, Refusal
 from limpet_command_serve.metrics import Family
 from limpet_command_serve.policy import Policy, UploadGuard
@@ -107,7 +108,7 @@ class QuotaPolicy(Policy):
     async def _count(self) -> None:
         while self._untracked:
             await asyncio.sleep(LOOK_AGAIN_S)
-        await asyncio.to_thread(count_folder, self._root, self._usage)
+        await aside(lambda: count_folder(self._root, self._usage))
 
     def _track(self, change: int) -> None:
         with self._lock:

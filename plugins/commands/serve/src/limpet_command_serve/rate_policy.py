@@ -29,4 +29,4 @@ class RatePolicy(Policy):
         await self._rate.downloading(self._client(exchange), size_bytes)
 
     def _client(self, exchange: Exchange) -> str:
-        return exchange.user if self._by_user else (exchange.client or exchange.user)
+        return exchange.user if self._by_user else (exchange.origin or exchange.user)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from limpet_command_serve.aside import aside
 from limpet_command_serve.exchange import Exchange, Refusal
 from limpet_command_serve.policy import Policy
 from limpet_command_serve.quota import Usage
@@ -48,16 +49,16 @@ class RetentionPolicy(Policy):
 
     async def _purge_for_ever(self, root: Path) -> None:
         while True:
-            await asyncio.to_thread(self._purge, root)
+            await aside(lambda: self._purge(root))
             await asyncio.sleep(PURGE_EVERY_S)
 
     def _purge(self, root: Path) -> None:
         days = self._days.longest()
         try:
             for gone in purge_removed(root, days, time.time()):
-                self._tell(f"removed files of {gone.day} are deleted for good: {gone.size_bytes} bytes")
+                place = "/".join(gone.folders) or "/"
+                self._tell(f"what was removed from {place} on {gone.day} is deleted for good: {gone.size_bytes} bytes")
                 if self._usage is not None:
-                    for folders, size_bytes in gone.by_repository.items():
-                        self._usage.add(folders, -size_bytes)
+                    self._usage.add(gone.folders, -gone.size_bytes)
         except OSError as error:
             self._tell(f"cannot delete removed files for good: {error}")

@@ -138,6 +138,8 @@ def change_user(
         if no_quota:
             rights = replace(rights, quota_bytes=None)
         _save_rights(htpasswd, {**known, name: rights})
+    if name not in _hashes(htpasswd):
+        session.terminal.error(f"{name} has no password in {htpasswd}: this counts where a proxy names such a user")
     session.say(f"changed the rights of user {name}")
 
 

@@ -251,6 +251,10 @@ def _is_in_kind(path: Parts) -> bool:
 def _sorted_entries(folder: str) -> list[tuple[str, bool]]:
     try:
         with os.scandir(folder) as entries:
-            return sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries)
+            return sorted(
+                (entry.name, is_folder)
+                for entry in entries
+                if (is_folder := entry.is_dir(follow_symlinks=False)) or entry.is_file(follow_symlinks=False)
+            )
     except OSError:
         return []
