@@ -1,0 +1,225 @@
+"""A repository as a tree: finding, listing, new snapshots, strange trees."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from limpet.contracts.backend import FileKind
+from limpet.errors import BackendError, IntegrityError, NotFoundError
+from limpet.format.filemode import NodeType
+from limpet.format.node import Node, raw_name
+from limpet.ids import BlobId
+from limpet.operations.browse import Browser, BrowseSettings
+from limpet.operations.browse.browser import LONGEST_PAUSE_S
+from limpet.operations.browse.folders import PART_BYTES, Listing, TreeFolder, Trees
+from limpet.repository.snapshots import SnapshotFilter
+from limpet.storage.recording import Operation
+from limpet.testing.backups import BackupScene
+from limpet.testing.handmade import A_TIME, Handmade
+
+if TYPE_CHECKING:
+    from .conftest import Told
+
+
+class Clock:
+    """Stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> BackupScene:
+    """A repository with one snapshot of a folder with a file."""
+    scene = BackupScene(tmp_path / "stuff")
+    (scene.folder / "file").write_bytes(b"first")
+    scene.backup()
+    return scene
+
+
+@pytest.fixture
+def clock() -> Clock:
+    """The browser's clock."""
+    return Clock()
+
+
+@pytest.fixture
+def browser(scene: BackupScene, clock: Clock, told: Told) -> Iterator[Browser]:
+    """The repository opened."""
+    browser = Browser(scene.open(), reporter=told, now_s=clock)
+    yield browser
+    browser.close()
+
+
+def names(browser: Browser, path: bytes) -> list[bytes]:
+    """What is in a folder."""
+    folder = browser.find(path).folder
+    assert folder is not None
+    return [entry.name for entry in folder.entries()]
+
+
+def latest(browser: Browser) -> bytes:
+    """Where the link of all snapshots leads."""
+    return browser.find(b"snapshots/latest").node.link_target
+
+
+def test_from_root_to_content(browser: Browser) -> None:
+    """The whole way that every reader takes: views, snapshot, folder, file, bytes."""
+    assert set(names(browser, b"/")) == {b"ids", b"snapshots", b"hosts", b"tags"}
+    entry = browser.find(b"/snapshots/" + latest(browser) + b"/stuff/file")
+    assert entry.node.size == 5
+    reader = browser.open(entry.node)
+    assert reader.read(1, 100) == b"irst"
+    reader.close()
+
+
+def test_what_is_not_there(browser: Browser) -> None:
+    """A path that leads nowhere, or through a file, is told apart from one that cannot be read."""
+    for path in (b"nothing", b"ids/00000000", b"snapshots/" + latest(browser) + b"/stuff/file/below"):
+        with pytest.raises(NotFoundError, match="not found"):
+            browser.find(path)
+    with pytest.raises(NotFoundError, match="no regular file"):
+        browser.open(browser.find(b"ids").node)
+
+
+def test_new_snapshots_appear(browser: Browser, scene: BackupScene, clock: Clock) -> None:
+    """A mount stays for months: what was backed up since is there, `latest` follows, and its files can be read."""
+    before = latest(browser)
+    (scene.folder / "second").write_bytes(os.urandom(1000))
+    scene.backup()
+    assert not browser.refresh()  # looked a moment ago
+    assert latest(browser) == before
+    clock.now_s += LONGEST_PAUSE_S
+    assert browser.refresh()
+    assert latest(browser) != before
+    node = browser.find(b"snapshots/" + latest(browser) + b"/stuff/second").node
+    assert browser.open(node).read(0, 1000) == (scene.folder / "second").read_bytes()
+
+
+def test_looking_is_cheap(browser: Browser, scene: BackupScene, clock: Clock) -> None:
+    """Nothing new: no snapshot and no index is read again, and between two looks nothing is asked for at all."""
+    clock.now_s += LONGEST_PAUSE_S
+    scene.backend.calls.clear()
+    assert not browser.refresh()
+    assert {(call.operation, call.kind) for call in scene.backend.calls} == {(Operation.LIST, FileKind.SNAPSHOT)}
+    scene.backend.calls.clear()
+    assert not browser.refresh()
+    names(browser, b"snapshots")
+    assert scene.backend.calls == []
+
+
+def test_removed_snapshots_vanish(browser: Browser, scene: BackupScene, clock: Clock) -> None:
+    """After a `forget` elsewhere the snapshot is no longer offered."""
+    scene.backup()
+    clock.now_s += LONGEST_PAUSE_S
+    assert browser.refresh()
+    assert len(names(browser, b"ids")) == 2
+    scene.open().remove_unpacked(FileKind.SNAPSHOT, scene.snapshots()[0].id)
+    clock.now_s += LONGEST_PAUSE_S
+    assert browser.refresh()
+    assert len(names(browser, b"ids")) == 1
+
+
+def test_storage_away(browser: Browser, scene: BackupScene, clock: Clock, told: Told) -> None:
+    """The storage is away for a while: what was seen stays, and it is told; later all goes on."""
+    scene.backup()
+    clock.now_s += LONGEST_PAUSE_S
+    scene.backend.fail_after(0, times=1, operations={Operation.LIST}, error=BackendError("away", permanent=True))
+    assert not browser.refresh()
+    assert len(names(browser, b"ids")) == 1
+    assert told.warnings == ["cannot look for new snapshots: away"]
+    clock.now_s += LONGEST_PAUSE_S
+    assert browser.refresh()
+    assert len(names(browser, b"ids")) == 2
+
+
+def test_filter(scene: BackupScene) -> None:
+    """Only what passes the filter is shown."""
+    scene.backup(hostname="elsewhere")
+    browser = Browser(scene.open(), BrowseSettings(snapshot_filter=SnapshotFilter(hosts=["elsewhere"])))
+    assert names(browser, b"hosts") == [b"elsewhere"]
+    assert len(names(browser, b"ids")) == 1
+    browser.close()
+
+
+def listing(handmade: Handmade, *nodes: Node) -> Listing:
+    """The listing of a tree of these nodes."""
+    return Listing(handmade.tree(*nodes), handmade.repository.trees.read)
+
+
+def shown(found: Listing) -> list[bytes]:
+    """The names in it."""
+    return [name for name, _ in found.iterate()]
+
+
+def test_large_folder(handmade: Handmade) -> None:
+    """A folder of many parts: each node is found by name and by number, from both ends, and none is there twice."""
+    expected = [b"%05d" % number for number in range(3000)]
+    found = listing(handmade, *(handmade.file(name) for name in expected))
+    assert found.number(b"02999") == 2999
+    assert [found.number(name) for name in expected] == list(range(3000))
+    assert found.number(b"02999x") is None
+    assert found.number(b"") is None
+    assert shown(found) == expected
+    assert [name for name, _ in found.iterate(2500)] == expected[2500:]
+    assert raw_name(found.fields(1234)) == b"01234"
+    with pytest.raises(IndexError):
+        found.fields(3000)
+
+
+def test_disordered_tree(handmade: Handmade) -> None:
+    """Trees of other programs may be in no order: every file is found all the same."""
+    expected = [b"%04d" % (number * 7 % 1000) for number in range(1000)]
+    found = listing(handmade, *(handmade.file(name) for name in expected))
+    assert shown(found) == expected
+    assert all(found.number(name) == number for number, name in enumerate(expected))
+
+
+def test_names_that_cannot_be(handmade: Handmade) -> None:
+    """Nobody can be led out of the folder by a name, nor the kernel be upset; the rest is shown."""
+    odd = [handmade.file(name) for name in (b"..", b"a/b", b"ok", b"zero\0byte")]
+    assert shown(listing(handmade, *odd)) == [b"ok"]
+    assert shown(listing(handmade, Node(b"what", NodeType.INVALID), handmade.file(b"x"))) == [b"x"]
+    strange = [b'quo"te', b"\xff\xfe", "ü".encode(), b"back\\slash"]
+    assert sorted(shown(listing(handmade, *map(handmade.file, sorted(strange))))) == sorted(strange)
+
+
+def test_old_snapshots(handmade: Handmade) -> None:
+    """Old versions of restic stored a folder called `.` or `/`: what is in it is shown in its place, as restic does."""
+    inner = handmade.folder(b".", handmade.file(b"b"), handmade.file(b"d"))
+    assert shown(listing(handmade, inner, handmade.file(b"c"))) == [b"b", b"c", b"d"]
+
+
+def test_damaged_tree(handmade: Handmade) -> None:
+    """A tree damaged behind its beginning stays an error, however often it is asked: no file seems to vanish."""
+    node = b'{"name":"%07d","type":"file","mode":420,"content":null}'
+    nodes = [node % number for number in range(8 * PART_BYTES // len(node))]
+    data = b'{"nodes":[' + b",".join(nodes) + b",{]}\n"
+    found = Listing(BlobId(bytes(32)), lambda _: data)
+    for _ in range(2):
+        with pytest.raises(IntegrityError):
+            shown(found)
+        with pytest.raises(IntegrityError):
+            found.number(b"not there")
+
+
+def test_trees_are_read_once(handmade: Handmade) -> None:
+    """A folder that is looked into again costs no request."""
+    trees = Trees(handmade.repository)
+    folder = TreeFolder(handmade.tree(handmade.folder(b"inner", handmade.file(b"x"))), trees)
+    assert folder.listing_at_hand() is None
+    inner = folder.lookup(b"inner")
+    assert inner is not None
+    assert isinstance(inner.folder, TreeFolder)
+    assert inner.folder.is_worth_loading_ahead()
+    assert [entry.name for entry in inner.folder.entries()] == [b"x"]
+    assert not inner.folder.is_worth_loading_ahead()
+    assert folder.listing_at_hand() is folder.listing()
+    assert inner.node.mtime == A_TIME
