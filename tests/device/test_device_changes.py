@@ -15,8 +15,8 @@ from limpet.contracts.source import SourceRequest
 from limpet.errors import SourceError, UsageError
 from limpet.operations.backup import BackupResult
 from limpet.operations.walk import walk
-from limpet.progress import SilentReporter
 from limpet.testing.backups import BackupScene
+from limpet.testing.listening import Listening
 from limpet.testing.restic import Restic
 from limpet_source_device import DeviceSource
 
@@ -24,17 +24,6 @@ from tests.services.loop_device import MIB, LoopDevice
 from tests.sources.runs import PASSWORD, Runs
 
 KIB = 1024
-
-
-class Listening(SilentReporter):
-    """Keeps what it is warned of."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warning(self, text: str) -> None:
-        """Keep it."""
-        self.warnings.append(text)
 
 
 class Scene:

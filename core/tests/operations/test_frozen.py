@@ -5,17 +5,7 @@ from __future__ import annotations
 import pytest
 from limpet.contracts.mounts import Mount
 from limpet.operations.frozen import warn_of_mounts_inside
-from limpet.progress import SilentReporter
-
-
-class Listening(SilentReporter):
-    """Keeps what it is warned of."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warning(self, text: str) -> None:
-        self.warnings.append(text)
+from limpet.testing.listening import Listening
 
 
 def mount(folder: str, kind: str = "ext4") -> Mount:

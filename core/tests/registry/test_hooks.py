@@ -14,20 +14,10 @@ from limpet.progress import Progress, SilentReporter
 from limpet.registry import hooks
 from limpet.registry.hook_calls import HookCaller
 from limpet.registry.hook_progress import WatchedReporter
+from limpet.testing.listening import Listening
 from limpet.testing.site import Site
 
 RUN = RunInfo("backup", "path:/r")
-
-
-class Listening(SilentReporter):
-    """Keeps what it is warned of."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warning(self, text: str) -> None:
-        """Keep it."""
-        self.warnings.append(text)
 
 
 class Recording(Hook):

@@ -10,28 +10,16 @@ import pytest
 from limpet.contracts.hooks import RunInfo, RunResult
 from limpet.contracts.options import OptionValue
 from limpet.errors import HookError, UsageError
-from limpet.progress import SilentReporter
-from limpet.registry import hooks
 from limpet.testing.certificates import identity
 from limpet.testing.hook import HookConformance
 from limpet_hook_healthchecks import HealthchecksHook
 
+from tests.hooks.telling import assert_hidden, told
 from tests.services.http_receiver import HttpReceiver
 from tests.services.process import free_port
 
 SECRET = "b6a7c1f0-0000-4000-8000-c0ffee000001"
 RUN = RunInfo("backup", "rest:https://u:***@host/", [], "vm", run_id="d0c5", started_ns=1_700_000_000 * 10**9)
-
-
-class Listening(SilentReporter):
-    """Keeps what it is warned of."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warning(self, text: str) -> None:
-        """Keep it."""
-        self.warnings.append(text)
 
 
 @pytest.fixture
@@ -66,11 +54,7 @@ class TestHealthchecksHookConformance(HookConformance):
 
 def run(options: Mapping[str, str], result: RunResult, run: RunInfo = RUN) -> list[str]:
     """One run with the hook; what is warned of."""
-    reporter = Listening()
-    caller = hooks({f"healthchecks.{name}": value for name, value in options.items()}, run=run, reporter=reporter)
-    caller.started()
-    caller.ended(result)
-    return reporter.warnings
+    return told("healthchecks", options, result, run=run)
 
 
 @pytest.mark.parametrize(
@@ -208,10 +192,7 @@ def test_server_down_may_fail_the_run() -> None:
     """Some would rather have no backup than one that nobody watches."""
     with pytest.raises(HookError, match=r"failed at run started: 127\.0\.0\.1 was not told") as caught:
         run({"url": refused(), "on_error": "fail", "tries": "1"}, RunResult(0))
-    error: BaseException | None = caught.value
-    while error is not None:
-        assert SECRET not in repr(error)
-        error = error.__cause__
+    assert_hidden(SECRET, caught.value)
 
 
 @pytest.mark.parametrize("how", ["hangs", "drips"])

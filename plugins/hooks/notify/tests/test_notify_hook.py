@@ -12,11 +12,10 @@ import pytest
 from limpet.contracts.hooks import RunInfo, RunResult
 from limpet.contracts.options import OptionValue
 from limpet.errors import HookError, UsageError
-from limpet.progress import SilentReporter
-from limpet.registry import hooks
 from limpet.testing.hook import HookConformance
 from limpet_hook_notify import NotifyHook
 
+from tests.hooks.telling import assert_hidden, told
 from tests.services.http_receiver import HttpReceiver
 from tests.services.mail_server import MailServer
 from tests.services.process import free_port
@@ -26,24 +25,9 @@ RUN = RunInfo("backup", "rest:https://u:***@host/", [], "vm", started_ns=1_700_0
 FAILED = RunResult(1, "no space left", {"files_new": 3}, 1, [f"line {number}" for number in range(100)])
 
 
-class Listening(SilentReporter):
-    """Keeps what it is warned of."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warning(self, text: str) -> None:
-        """Keep it."""
-        self.warnings.append(text)
-
-
 def run(options: Mapping[str, str], result: RunResult, run: RunInfo = RUN) -> list[str]:
     """One run with the hook; what is warned of."""
-    reporter = Listening()
-    caller = hooks({f"notify.{name}": value for name, value in options.items()}, run=run, reporter=reporter)
-    caller.started()
-    caller.ended(result)
-    return reporter.warnings
+    return told("notify", options, result, run=run)
 
 
 @pytest.fixture
@@ -204,10 +188,7 @@ def test_on_error_fail() -> None:
     urls = f"json://me:{SECRET}@127.0.0.1:{free_port()}/{SECRET}"
     with pytest.raises(HookError, match=r"recipient 1 \(json\) was not told") as caught:
         run({"urls": urls, "on_error": "fail", "tries": "1"}, FAILED)
-    error: BaseException | None = caught.value
-    while error is not None:
-        assert SECRET not in repr(error)
-        error = error.__cause__
+    assert_hidden(SECRET, caught.value)
 
 
 @pytest.mark.parametrize("how", ["hangs", "drips"])

@@ -11,12 +11,11 @@ import pytest
 from limpet.contracts.hooks import RunInfo, RunResult
 from limpet.contracts.options import OptionValue
 from limpet.errors import HookError, UsageError
-from limpet.progress import SilentReporter
-from limpet.registry import hooks
 from limpet.testing.hook import HookConformance
 from limpet_hook_prometheus import PrometheusHook
 from limpet_hook_prometheus.textfile import file_name
 
+from tests.hooks.telling import told
 from tests.services.http_receiver import HttpReceiver
 from tests.services.process import free_port
 from tests.services.prometheus_servers import MetricsServer, Samples
@@ -34,17 +33,6 @@ FIGURES: dict[str, int | float | str] = {
 }
 
 
-class Listening(SilentReporter):
-    """Keeps what it is warned of."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warning(self, text: str) -> None:
-        """Keep it."""
-        self.warnings.append(text)
-
-
 def ended(exit_code: int, after_s: int, figures: Mapping[str, int | float | str] | None = None) -> RunResult:
     """A run that ended so many seconds after its start."""
     return RunResult(exit_code, None, figures or {}, warnings=exit_code, ended_ns=START_NS + after_s * 10**9)
@@ -52,12 +40,7 @@ def ended(exit_code: int, after_s: int, figures: Mapping[str, int | float | str]
 
 def run(options: Mapping[str, str], *results: RunResult, run: RunInfo = RUN) -> list[str]:
     """One run with the hook for each of the results; what is warned of."""
-    reporter = Listening()
-    for result in results:
-        caller = hooks({f"prometheus.{name}": value for name, value in options.items()}, run=run, reporter=reporter)
-        caller.started()
-        caller.ended(result)
-    return reporter.warnings
+    return told("prometheus", options, *results, run=run)
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from limpet.contracts.hooks import RunInfo, RunResult
 from limpet.contracts.options import OptionValue
 from limpet.errors import HookError, SourceError, UsageError
 from limpet.operations.hooks import RunHooks
-from limpet.progress import SilentReporter
 from limpet.registry import hooks
 from limpet.registry.hook_calls import HookCaller
 from limpet.testing.hook import HookConformance
+from limpet.testing.listening import Listening
 from limpet_hook_shell import ShellHook
 from limpet_hook_shell.moment import safe_environment
 
@@ -34,17 +34,6 @@ RUN = RunInfo(
     profile="home",
 )
 MOMENTS = ("before", "after", "failed", "finally")
-
-
-class Listening(SilentReporter):
-    """Keeps what it is warned of."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warning(self, text: str) -> None:
-        """Keep it."""
-        self.warnings.append(text)
 
 
 def writes(path: Path, text: str) -> str:

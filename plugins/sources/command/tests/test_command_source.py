@@ -14,18 +14,8 @@ from limpet.contracts.options import Options
 from limpet.contracts.source import SourceRequest
 from limpet.errors import SourceError, UsageError
 from limpet.progress import SilentReporter
+from limpet.testing.listening import Listening
 from limpet_source_command import CommandSource
-
-
-class Listening(SilentReporter):
-    """Keeps what it is warned of."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warning(self, text: str) -> None:
-        """Keep it."""
-        self.warnings.append(text)
 
 
 def command(*argv: str, options: Options | None = None, reporter: SilentReporter | None = None) -> CommandSource:

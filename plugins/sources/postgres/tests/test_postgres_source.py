@@ -14,8 +14,8 @@ from limpet.contracts.source import Source, SourceRequest
 from limpet.format.node import NodeType
 from limpet.operations.backup import BackupResult
 from limpet.operations.walk import walk
-from limpet.progress import SilentReporter
 from limpet.testing.backups import BackupScene
+from limpet.testing.listening import Listening
 from limpet.testing.source import SourceConformance
 from limpet_source_postgres import PostgresSource
 from limpet_source_postgres.archive import HEADER_SIZE, fixed_header
@@ -25,17 +25,6 @@ from tests.services.postgres_server import PostgresServer
 from tests.services.process import free_port
 
 MANY_ROWS = "CREATE TABLE many AS SELECT g AS id, repeat(md5(g::text), 4) AS text FROM generate_series(1, 150000) g"
-
-
-class Listening(SilentReporter):
-    """Keeps what it is warned of."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-
-    def warning(self, text: str) -> None:
-        """Keep it."""
-        self.warnings.append(text)
 
 
 @pytest.fixture(scope="module")

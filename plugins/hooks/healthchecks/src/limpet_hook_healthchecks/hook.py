@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
-from limpet.contracts.delivery import TIMEOUT, TRIES, deliver, verify_limits
-from limpet.contracts.hooks import COMMANDS, ON_ERROR, Hook, RunInfo, RunResult, concerns, hookimpl
+from limpet.contracts.delivery import DELIVERY_OPTIONS, deliver, verify_limits
+from limpet.contracts.hooks import Hook, RunInfo, RunResult, concerns, hookimpl
 from limpet.contracts.options import Option, Options
 from limpet.contracts.run_report import report_lines, report_title
 from limpet.contracts.secret import given_secret, secret_options
@@ -38,10 +39,7 @@ class HealthchecksHook(Hook):
         Option("exit_code", "tell the exit code, not only /fail", type="boolean", default=True),
         Option("incomplete", "what exit code 3, files that could not be read, is: `fail` or `success`", default="fail"),
         Option("log_size", "how long the message may be, with the log", type="size", default=LOG_SIZE),
-        TIMEOUT,
-        TRIES,
-        COMMANDS,
-        Option(ON_ERROR.name, ON_ERROR.help, default="warn"),
+        *DELIVERY_OPTIONS,
     )
 
     def __init__(self, options: Options) -> None:
@@ -76,8 +74,7 @@ class HealthchecksHook(Hook):
         if self.settings["create"]:
             parameters["create"] = "1"
         url = self._address.endpoint(signal, parameters)
-        timeout_s = float(self.settings[TIMEOUT.name] or 0)
-        deliver(self._address.server, lambda: ping(url, body.encode(errors="replace"), timeout_s), self.settings)
+        deliver(self._address.server, partial(ping, url, body.encode(errors="replace")), self.settings)
 
 
 def _address(options: Options) -> PingAddress:

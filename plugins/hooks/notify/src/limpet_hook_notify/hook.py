@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
-from limpet.contracts.delivery import TIMEOUT, TRIES, deliver, verify_limits
-from limpet.contracts.hooks import COMMANDS, ON_ERROR, Hook, RunInfo, RunResult, concerns, hookimpl
+from limpet.contracts.delivery import DELIVERY_OPTIONS, TIMEOUT, deliver, deliver_all, verify_limits
+from limpet.contracts.hooks import Hook, RunInfo, RunResult, concerns, hookimpl
 from limpet.contracts.options import Option, Options
 from limpet.contracts.run_report import outcome
 from limpet.contracts.secret import given_secret, secret_options
-from limpet.errors import HookError, UsageError
+from limpet.errors import UsageError
 
 from limpet_hook_notify.message import FIELDS, body, title, verify_title
 
@@ -37,9 +38,7 @@ class NotifyHook(Hook):
         Option("title", f"another title; may hold {', '.join(f'{{{name}}}' for name in FIELDS)}"),
         Option("log_lines", "how many of the run's last lines are sent", type="integer", default=20),
         Option(TIMEOUT.name, TIMEOUT.help, type=TIMEOUT.type, default=15.0),
-        TRIES,
-        COMMANDS,
-        Option(ON_ERROR.name, ON_ERROR.help, default="warn"),
+        *(option for option in DELIVERY_OPTIONS if option is not TIMEOUT),
     )
 
     def __init__(self, options: Options) -> None:
@@ -54,20 +53,12 @@ class NotifyHook(Hook):
         """Send a message to each recipient if the run's outcome is one of those wanted."""
         if outcome(result) not in self._when or not concerns(self.settings, run):
             return
-        failures = []
-        for recipient in self._recipients:
-            try:
-                self._send(recipient, run, result)
-            except HookError as error:
-                failures.append(error)
-        if failures:
-            raise HookError("; ".join(map(str, failures))) from failures[0]
+        deliver_all(partial(self._send, recipient, run, result) for recipient in self._recipients)
 
     def _send(self, recipient: Recipient, run: RunInfo, result: RunResult) -> None:
         heading = title(str(self.settings["title"] or ""), run, result)
         text = body(run, result, int(self.settings["log_lines"] or 0))
-        timeout_s = float(self.settings[TIMEOUT.name] or 0)
-        deliver(recipient.name, lambda: recipient.send(outcome(result), heading, text, timeout_s), self.settings)
+        deliver(recipient.name, partial(recipient.send, outcome(result), heading, text), self.settings)
 
     def _given_recipients(self) -> Sequence[Recipient]:
         urls = given_secret(NAME, "urls", self.settings)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from limpet.contracts.delivery import TIMEOUT, TRIES, deliver, verify_limits
-from limpet.contracts.hooks import COMMANDS, ON_ERROR, Hook, RunInfo, RunResult, concerns, hookimpl
+from limpet.contracts.delivery import DELIVERY_OPTIONS, deliver, deliver_all, verify_limits
+from limpet.contracts.hooks import Hook, RunInfo, RunResult, concerns, hookimpl
 from limpet.contracts.options import Option, Options
 from limpet.contracts.secret import given_secret, secret_options
-from limpet.errors import HookError, UsageError
+from limpet.errors import UsageError
 
 if TYPE_CHECKING:
     from limpet_hook_prometheus.gateway import Gateway
@@ -31,10 +32,7 @@ class PrometheusHook(Hook):
         ),
         *secret_options(NAME, "push_url", "the address of a Pushgateway, with user and password if it wants them"),
         Option("job", "the job under which metrics are pushed", default="limpet"),
-        TIMEOUT,
-        TRIES,
-        COMMANDS,
-        Option(ON_ERROR.name, ON_ERROR.help, default="warn"),
+        *DELIVERY_OPTIONS,
     )
 
     def __init__(self, options: Options) -> None:
@@ -52,14 +50,7 @@ class PrometheusHook(Hook):
         """Write the file and push, the one whatever became of the other."""
         if not concerns(self.settings, run):
             return
-        failures = []
-        for tell in (self._write, self._push):
-            try:
-                tell(run, result)
-            except HookError as error:
-                failures.append(error)
-        if failures:
-            raise HookError("; ".join(map(str, failures))) from failures[0]
+        deliver_all([partial(self._write, run, result), partial(self._push, run, result)])
 
     def _given_gateway(self) -> Gateway | None:
         url = given_secret(NAME, "push_url", self.settings)
@@ -76,10 +67,5 @@ class PrometheusHook(Hook):
             write_textfile(self._textfile, run, result)
 
     def _push(self, run: RunInfo, result: RunResult) -> None:
-        gateway, timeout_s = self._gateway, float(self.settings[TIMEOUT.name] or 0)
-        if gateway is not None:
-            deliver(
-                gateway.server,
-                lambda: gateway.push(str(self.settings["job"]), run, result, timeout_s),
-                self.settings,
-            )
+        if (gateway := self._gateway) is not None:
+            deliver(gateway.server, partial(gateway.push, str(self.settings["job"]), run, result), self.settings)
