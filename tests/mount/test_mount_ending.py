@@ -205,6 +205,17 @@ def test_a_reader_stuck_on_a_server_that_is_gone(
         assert reader.wait(END_LIMIT_S) != 0
 
 
+def test_all_of_the_storage_is_dead(mounts: Mounts, far_away: FaultProxy, tmp_path: Path) -> None:
+    """Not even the lock can be taken away: that is told, and the mount ends without."""
+    mount, reader = stuck(mounts, far_away, tmp_path)
+    with reader:
+        far_away.inject(BLACK_HOLE, when=lambda _: True)
+        ended = mount.end(signal.SIGINT)
+        assert "Traceback" not in ended.err
+        assert JUDGED or "unable to remove the lock in time" in ended.err
+        assert reader.wait(END_LIMIT_S) != 0
+
+
 def stuck(mounts: Mounts, proxy: FaultProxy, folder: Path) -> tuple[Mounted, subprocess.Popen[bytes]]:
     """A mount, and a process that waits in it for data that do not come."""
     mount, path = mounted_from(mounts, folder)

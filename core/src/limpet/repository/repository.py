@@ -38,7 +38,7 @@ from limpet.progress import Reporter, SilentReporter
 from limpet.repository.blob_index import BlobIndex
 from limpet.repository.blobs import BlobOpener
 from limpet.repository.keys import OpenedKey, create_key, open_key
-from limpet.repository.locks import RepositoryLock
+from limpet.repository.locks import DEFAULT_TIMING, LockTiming, RepositoryLock
 from limpet.repository.threads import storage_threads
 from limpet.repository.trees import TreeReader
 from limpet.storage.cache import Cache, CacheBackend
@@ -159,12 +159,19 @@ class Repository:
         self.close()
 
     def lock(
-        self, *, exclusive: bool = False, retry_lock_s: float = 0.0, no_lock: bool = False
+        self,
+        *,
+        exclusive: bool = False,
+        retry_lock_s: float = 0.0,
+        no_lock: bool = False,
+        timing: LockTiming = DEFAULT_TIMING,
     ) -> AbstractContextManager[object]:
         """Hold a lock while in the context; LockedError if another's lock excludes it."""
         if no_lock:
             return nullcontext()
-        lock = RepositoryLock(self, exclusive=exclusive, retry_lock_s=retry_lock_s, reporter=self.settings.reporter)
+        lock = RepositoryLock(
+            self, exclusive=exclusive, retry_lock_s=retry_lock_s, reporter=self.settings.reporter, timing=timing
+        )
         self._locks.add(lock)
         return lock
 

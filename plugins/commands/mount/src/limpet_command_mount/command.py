@@ -11,10 +11,13 @@ from limpet.cli.selectors import snapshot_filter, snapshot_filter_options
 from limpet.cli.session import Session, pass_session
 from limpet.errors import UsageError
 from limpet.operations.browse import PATH_TEMPLATES, TIME_TEMPLATE, Browser, BrowseSettings, Layout
+from limpet.repository.locks import LockTiming
 
 from limpet_command_mount.mountpoint import require_mountpoint
 
 SHORT_ID = 10
+RELEASE_LIMIT_S = 1.5
+"""A storage that is away is mostly why a mount is ended, and then does not take the lock away either."""
 LOCAL_SCHEMES = ("path", "local")
 
 
@@ -33,13 +36,8 @@ LOCAL_SCHEMES = ("path", "local")
     metavar="template",
     help="set template for path names (can be specified multiple times)",
 )
-@click.option(
-    "--time-template",
-    "--snapshot-template",
-    default=TIME_TEMPLATE,
-    metavar="template",
-    help="set template to use for times",
-)
+@click.option("--time-template", default=TIME_TEMPLATE, metavar="template", help="set template to use for times")
+@click.option("--snapshot-template", hidden=True)
 @snapshot_filter_options()
 @click.argument("arguments", nargs=-1, metavar="MOUNTPOINT")
 @pass_session
@@ -52,6 +50,7 @@ def command(
     owner_root: bool,
     path_templates: Sequence[str],
     time_template: str,
+    snapshot_template: str | None,
     host: Sequence[str],
     tag: Sequence[Sequence[str]],
     path: Sequence[str],
@@ -66,10 +65,15 @@ def command(
     if len(arguments) != 1:
         raise UsageError("wrong number of parameters: one folder to mount on is needed")
     (mountpoint,) = arguments
+    if snapshot_template is not None:
+        session.terminal.error("Flag --snapshot-template has been deprecated, use --time-template")
+        time_template = snapshot_template
     layout = Layout(path_templates or PATH_TEMPLATES, time_template)
     require_mountpoint(mountpoint, _local_folder(session.location()))
     settings = BrowseSettings(layout, snapshot_filter(host, tag, path))
-    with session.locked_repository() as repository:
+    repository = session.repository()
+    timing = LockTiming(release_limit_s=RELEASE_LIMIT_S)
+    with repository.lock(retry_lock_s=session.retry_lock_s, no_lock=session.no_lock, timing=timing):
         from limpet_command_mount.filesystem import Filesystem  # noqa: PLC0415  # brings pyfuse3 and trio
         from limpet_command_mount.serving import MountOptions, serve  # noqa: PLC0415
 
