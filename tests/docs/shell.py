@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import re
 import select
 import shlex
+import signal
 import socket
 import subprocess
 import time
@@ -75,6 +77,8 @@ class Shell:
     ) -> None:
         assert self._bash.stdin is not None
         assert self._bash.stdout is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._bash.pid, signal.SIGTERM)  # a mount or a server in the background ends in good order
         self._bash.kill()
         self._bash.wait()
         self._bash.stdin.close()

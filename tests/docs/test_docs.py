@@ -19,6 +19,7 @@ from limpet.testing.site import Site
 
 from tests.docs.pages import Block, Command, blocks, broken_links, prose, script_commands, session_commands
 from tests.docs.shell import Shell, same
+from tests.mount.mounting import require_fuse
 from tests.packaging.distributions import copy_workspace
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +28,7 @@ CHECKOUT = "checkout"
 """A second word on the fence: the block is run in a checkout, not in the reader's home."""
 RUN = {"console", "sh", "python"}
 SHOWN_ONLY = {"text", "json"}
-OTHER_PROGRAMS = ("restic ", "make ")
+OTHER_PROGRAMS = ("restic ", "make ", "umount ")
 
 
 def page_name(page: Path) -> str:
@@ -55,6 +56,8 @@ def test_what_a_page_shows_is_what_happens(
 ) -> None:
     """A reader who types what is shown and gets something else stops trusting the rest."""
     environment = {"PATH": os.pathsep.join([*path_of_programs(page, request), os.environ["PATH"]])}
+    if page.name == "mount.md":
+        require_fuse()
     if page.name == "plugins.md":
         environment["PYTHONPATH"] = str(install_examples(tmp_path, home).folder)
     monkeypatch.setenv("HOME", str(home))

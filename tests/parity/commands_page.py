@@ -63,7 +63,10 @@ NOTES: Mapping[tuple[str, str], Note] = {
     ("features", ""): Note(Handling.SAME, "`LIMPET_FEATURES` works, too; the table says what each does here"),
     ("forget", ""): Note(Handling.EXTENDED, "protected snapshots stay"),
     ("generate", ""): Note(Handling.SAME, "the shells ask Limpet, so that plugins' commands are completed, too"),
-    ("mount", ""): Note(Handling.NOT_YET, "will be a plugin: it needs a library for FUSE"),
+    ("mount", ""): Note(
+        Handling.EXTENDED,
+        "a package of its own, `limpet[mount]`: [Looking into snapshots](mount.md)",
+    ),
     ("options", ""): Note(Handling.EXTENDED, "of all installed plugins, hooks and sources included"),
     ("plugin list", ""): Note(Handling.OWN, "all plugins, broken ones too"),
     ("plugin check", ""): Note(Handling.OWN, "runs the conformance suite of its kind with an installed plugin"),
@@ -101,7 +104,7 @@ DEPRECATED: Sequence[tuple[str, str, Note]] = (
         for flag in ("repo2", "repository-file2", "password-file2", "key-hint2", "password-command2")
     ),
     ("rebuild-index", "", Note(Handling.SAME, "warns: it is `repair index` today")),
-    ("mount", "--snapshot-template=x", Note(Handling.NOT_YET, "see `mount`")),
+    ("mount", "--snapshot-template=x", Note(Handling.SAME, "warns: use `--time-template`")),
 )
 """What restic takes and its help is silent about: command, flag with a value if it needs one, note."""
 

@@ -31,6 +31,7 @@ LINES = {
     "list": "list keys",
     "ls": "ls latest",
     "migrate": "migrate",
+    "mount": "mount /dev/shm",  # a folder that everybody may write to, and that has no repository in it
     "prune": "prune",
     "recover": "recover",
     "repair index": "repair index",
