@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import signal
 import socket
 import time
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 CLIENT_GONE = 499
 """nginx's status for a request whose client did not wait for the answer; only in logs."""
 ACCEPT_PAUSE_S = 0.2
+HANGING_S = 5.0
+"""How long the threads may take for what they are just doing, once nobody wants it any more."""
 _NO_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
@@ -75,7 +78,10 @@ class Server:
         finally:
             for policy in self._policies:
                 await policy.close()
-            self._workers.close()
+            if not self._workers.close(HANGING_S):
+                # A disk or a network share hangs: its threads would keep the process for ever.
+                self._tell("the storage hangs: the server ends without waiting for it")
+                os._exit(1)
 
     def _end(self) -> None:
         if self._ending.is_set():
@@ -101,7 +107,7 @@ class Server:
             self._tell(f"{len(self._tasks)} requests are cut off")
             for task in self._tasks:
                 task.cancel()
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(self._tasks, timeout=HANGING_S)
 
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()

@@ -109,13 +109,14 @@ class Workers:
                     await job.end()
             raise
 
-    def close(self) -> None:
-        """End the threads, when what is queued is done."""
+    def close(self, timeout_s: float) -> bool:
+        """End the threads, when what is queued is done; whether all have ended by then."""
         for _ in self._threads:
             self._jobs.put(None)
+        until_s = time.monotonic() + timeout_s
         for thread in self._threads:
-            thread.join()
-        self._threads.clear()
+            thread.join(max(0.0, until_s - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _ended(self) -> None:
         self._busy -= 1
