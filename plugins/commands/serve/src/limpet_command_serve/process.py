@@ -45,7 +45,7 @@ def _serve(settings: Settings) -> None:
     from limpet_command_serve.server import Server  # noqa: PLC0415
 
     _allow_descriptors()
-    tell(f"Data directory: {settings.path}")
+    tell(f"Data directory: {settings.path}" if settings.backend is None else f"Storage: {_shown(settings.backend)}")
     parts = assemble(settings, tell)
     store, policies = parts.store, [*_logs(settings), *parts.policies]
     try:
@@ -81,6 +81,12 @@ def _logs(settings: Settings) -> Iterator[Policy]:
             yield RequestPrinter(tell)
         if settings.log:
             yield AccessLog(settings.log, tell)
+
+
+def _shown(location: str) -> str:
+    from limpet import registry  # noqa: PLC0415  # folders need none
+
+    return registry.redact(location)
 
 
 def _import_asyncio(settings: Settings) -> None:

@@ -24,7 +24,7 @@ from limpet_command_serve.ranges import ByteRange, UnsatisfiableRangeError, pars
 from limpet_command_serve.receiving import BYTES_A_STEP, Receiving
 from limpet_command_serve.rights import Action
 from limpet_command_serve.sending import SMALL_BYTES, Sending
-from limpet_command_serve.store import NoSpaceError, Outcome, Reading, Store
+from limpet_command_serve.store import BehindError, NoSpaceError, Outcome, Reading, Store
 
 VERSION_1 = "application/vnd.x.restic.rest.v1"
 VERSION_2 = "application/vnd.x.restic.rest.v2"
@@ -89,6 +89,9 @@ class Protocol:
         except NoSpaceError as error:
             self._tell(str(error))
             await self.refuse(request, 507, str(error))
+        except BehindError as error:
+            self._tell(str(error))
+            await self.refuse(request, 502 if error.permanent else 503, str(error))
         except BackendError as error:
             self._tell(str(error))
             await self.refuse(request, 500, str(error))
