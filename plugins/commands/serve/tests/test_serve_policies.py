@@ -130,6 +130,21 @@ def test_guessing_ends_and_disturbs_nobody(start: Start) -> None:
     assert "guess1" not in server.log.read_text()
 
 
+def test_clients_behind_a_socket_are_told_apart(tmp_path: Path) -> None:
+    """A proxy on a unix socket brings all clients: one who guesses must not shut out the others with him."""
+    server = LimpetServer(tmp_path / "server", users={"admin": "of-admin"}, on_socket=True)
+    try:
+
+        def guess(forwarded: str) -> int:
+            return ask(server, "HEAD", "/x/config", [login("admin", "wrong"), ("X-Forwarded-For", forwarded)]).status
+
+        # What the client says of itself comes first: it changes nothing.
+        assert [guess(f"10.0.0.{n}, 192.0.2.1") for n in range(FREE_GUESSES + 1)] == [401] * FREE_GUESSES + [429]
+        assert guess("192.0.2.2") == 401
+    finally:
+        server.close()
+
+
 @pytest.mark.parametrize("header", ["", "Basic", "Basic !!", "Bearer abc", "Basic YWRtaW4=", "Digest username=admin"])
 def test_nonsense_is_nobody(start: Start, header: str) -> None:
     """Whatever comes in place of a password lets nobody in and breaks nothing."""

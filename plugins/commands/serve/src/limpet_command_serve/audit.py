@@ -21,6 +21,7 @@ from limpet.errors import UsageError
 MOST_WAITING = 100_000
 """Lines kept in memory while the disk does not take them."""
 MODE = 0o640
+END_LIMIT_S = 5.0
 STANDARD_OUTPUT = "-"
 
 
@@ -110,11 +111,10 @@ class AuditLog:
         self._queue.put(self._reopen)
 
     def close(self) -> None:
-        """Write what is waiting, and end the thread. Idempotent."""
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
-        if self._descriptor >= 0:
+        """Write what is waiting, and end the thread. A disk that hangs is not waited for. Idempotent."""
+        self._queue.put(None)
+        self._thread.join(END_LIMIT_S)
+        if self._descriptor >= 0 and not self._thread.is_alive():
             os.close(self._descriptor)
             self._descriptor = -1
 

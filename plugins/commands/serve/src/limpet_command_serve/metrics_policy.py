@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from limpet.contracts.backend import FileKind
 
-from limpet_command_serve.aside import aside
 from limpet_command_serve.exchange import Answer, Exchange
 from limpet_command_serve.metrics import CONTENT_TYPE, BlobOperation, Metrics
 from limpet_command_serve.policy import Page, Policy
@@ -42,7 +41,7 @@ class MetricsPolicy(Policy):
                 self._metrics.count(operation, exchange.user, target.folders, target.kind.value, size_bytes)
 
     async def _page(self, exchange: Exchange) -> Answer:
-        return Answer(200, await aside(self._metrics.encode), (("Content-Type", CONTENT_TYPE),))
+        return Answer(200, self._metrics.encode(), (("Content-Type", CONTENT_TYPE),))
 
 
 def _is_read(exchange: Exchange) -> bool:

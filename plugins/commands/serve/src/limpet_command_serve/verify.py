@@ -31,6 +31,7 @@ SAVE_EVERY_S = 30.0
 PAUSE_S = 3600.0
 """Between two rounds, at least: a small server need not read its few files all day."""
 NICEST = 19
+END_LIMIT_S = 3.0
 _ID = re.compile(r"[0-9a-f]{64}")
 _KINDS = frozenset(kind.value for kind in FileKind if kind is not FileKind.CONFIG)
 
@@ -126,10 +127,10 @@ class Verifier:
         self._thread.start()
 
     def stop(self) -> None:
-        """End soon; the report says where. Idempotent."""
+        """End soon; the report says where. A disk that hangs is not waited for. Idempotent."""
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(END_LIMIT_S)
             self._thread = None
 
     def run_round(self) -> bool:
