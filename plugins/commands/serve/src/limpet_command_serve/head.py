@@ -40,7 +40,7 @@ _PHRASES = {
 _ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\n[ \t]")
-_LENGTH = re.compile(rb"[0-9]{1,18}")
+_LENGTH = re.compile(r"[0-9]{1,18}")
 _ALONE = ("host", "content-length", "transfer-encoding", "authorization", "content-range", "expect")
 """Headers that must not come twice: proxies and servers have been played off against each other by that."""
 
@@ -171,7 +171,7 @@ def _headers(pairs: Iterable[tuple[bytes, bytes]], alone: Collection[str]) -> di
 def _body_size(headers: Mapping[str, str], version: str) -> int | None:
     encoding, length = headers.get("transfer-encoding"), headers.get("content-length")
     if encoding is None:
-        if length is not None and not _LENGTH.fullmatch(length.encode("latin-1")):
+        if length is not None and not _LENGTH.fullmatch(length):
             raise BadRequestError("content-length is no number")
         return int(length or 0)
     if length is not None or version != "1.1":

@@ -17,7 +17,7 @@ Folders = tuple[str, ...]
 
 MOST_FOLDERS = 2
 REMOVED = ".removed"
-"""Where files go that are removed and kept, see `removed`."""
+"""The folder of a repository for files that are removed and kept, see `removed`."""
 MOST_NAME_BYTES = 255
 """What file systems take."""
 
