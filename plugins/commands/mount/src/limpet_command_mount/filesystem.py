@@ -49,8 +49,9 @@ def _answered(
         except LimpetError as error:
             self.tell(error)
             raise FUSEError(errno.EIO) from error
-        except OSError as error:
-            raise FUSEError(error.errno or errno.EIO) from error
+        except Exception as error:  # a node as no program writes it must not take the mount away from all others
+            self.tell(LimpetError(f"unexpected {type(error).__name__} in {handler.__name__}: {error}"))
+            raise FUSEError(errno.EIO) from error
 
     return answered
 

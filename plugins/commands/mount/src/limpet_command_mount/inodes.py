@@ -8,13 +8,14 @@ bit is set, and the first of the names that was seen stands for all.
 
 from __future__ import annotations
 
+import errno
 from collections import OrderedDict
 from hashlib import blake2b
 from typing import NamedTuple
 
 from limpet.format.node import Node
 from limpet.operations.browse import TreeFolder, ViewFolder
-from pyfuse3 import ROOT_INODE, InodeT
+from pyfuse3 import ROOT_INODE, FUSEError, InodeT
 
 PLACE_BITS = 24
 LAST_PLACE = (1 << PLACE_BITS) - 1
@@ -92,7 +93,9 @@ class Inodes:
 
     @staticmethod
     def file(directory: Directory, place: int) -> InodeT:
-        """The inode number of an entry that is neither folder nor hard link."""
+        """The inode number of an entry that is neither folder nor hard link; FUSEError beyond the last place."""
+        if place >= LAST_PLACE:
+            raise FUSEError(errno.EOVERFLOW)
         return InodeT(directory.number << PLACE_BITS | place + 1)
 
     def hard_link(self, directory: Directory, place: int, device: int, inode: int) -> InodeT:
