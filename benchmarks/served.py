@@ -32,11 +32,15 @@ class ServerUnderTest:
     def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
         self.port = port
         self._process = process
+        self._start_s = sum(map(_cpu_s, self._pids()))
 
     def cost(self) -> ServerCost:
-        """Up to now."""
-        pids = (self._process.pid, *descendants(self._process.pid))
-        return ServerCost(sum(map(_cpu_s, pids)), sum(map(_peak_kib, pids)) / 1024)
+        """Up to now; the processor time since it listens."""
+        pids = self._pids()
+        return ServerCost(sum(map(_cpu_s, pids)) - self._start_s, sum(map(_peak_kib, pids)) / 1024)
+
+    def _pids(self) -> list[int]:
+        return [self._process.pid, *descendants(self._process.pid)]
 
 
 @contextmanager
