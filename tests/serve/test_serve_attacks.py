@@ -118,6 +118,23 @@ def test_links_lead_nowhere(server: LimpetServer, repository: Path) -> None:
     assert outside.read_bytes() == DATA
 
 
+def test_names_with_control_characters(tmp_path: Path) -> None:
+    """Whoever reads the log on a terminal must not be shown lines that a client made up."""
+    server = LimpetServer(tmp_path, "--debug", "--log", "-")
+    try:
+        (server.data / "file").touch()
+        for name in ("%1b[31mred%0d%0aFatal:%20made%20up", "%ff%00", "%c2%9b31m", "%e2%80%ae"):
+            for target in (f"/{name}/config", f"/file/{name}/?create=true", f"/{name}/{name}/keys/"):
+                for method in ("GET", "POST"):
+                    answer = ask(server, method, target, [("User-Agent", "a\x9b31m")], b"")
+                    assert answer.body.decode().removesuffix("\n").isprintable() or answer.status == 200
+    finally:
+        server.close()
+    lines = server.log.read_text().split("\n")
+    assert all(line.isprintable() for line in lines)
+    assert not any(line.startswith("Fatal") for line in lines)
+
+
 def test_names_of_every_length(server: LimpetServer, repository: Path) -> None:
     """An id is 64 digits: one that is a million of them must cost neither memory nor a crash."""
     for length in (1, 63, 65, 255, 256, 4096, 70_000, MIB):

@@ -10,12 +10,12 @@ from contextlib import suppress
 from limpet.errors import UsageError
 
 from limpet_command_serve.exchange import Exchange
+from limpet_command_serve.plain import plain
 from limpet_command_serve.policy import Policy
 
 STANDARD_OUTPUT = "-"
 MODE = 0o644
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-_ESCAPES = {'"': '\\"', "\\": "\\\\"}
 
 
 class AccessLog(Policy):
@@ -68,21 +68,21 @@ class RequestPrinter(Policy):
         self._tell = tell
 
     async def admit(self, exchange: Exchange) -> None:
-        self._tell(f"{exchange.method} {_plain(exchange.path)}")
+        self._tell(f"{exchange.method} {exchange.path}")
 
 
 def encode_line(exchange: Exchange) -> bytes:
     """One line, whatever a client sent; its quotes and backslashes have a backslash before them."""
     local = time.localtime(exchange.began_s)
     moment = f"{local.tm_mday:02d}/{_MONTHS[local.tm_mon - 1]}/{time.strftime('%Y:%H:%M:%S %z', local)}"
-    request = f"{exchange.method} {_plain(exchange.raw_target)} HTTP/{exchange.http_version}"
-    referer, agent = (_plain(exchange.headers.get(name, "")) for name in ("referer", "user-agent"))
+    request = f"{exchange.method} {_quoted(exchange.raw_target)} HTTP/{exchange.http_version}"
+    referer, agent = (_quoted(exchange.headers.get(name, "")) for name in ("referer", "user-agent"))
     line = (
-        f"{exchange.client or '-'} - {_plain(exchange.user) or '-'} [{moment}] "
+        f"{exchange.client or '-'} - {_quoted(exchange.user) or '-'} [{moment}] "
         f'"{request}" {exchange.status} {exchange.sent_bytes} "{referer}" "{agent}"\n'
     )
     return line.encode("utf-8", "backslashreplace")
 
 
-def _plain(text: str) -> str:
-    return "".join(_ESCAPES.get(c) or (c if c.isprintable() else f"\\x{ord(c):02x}") for c in text)
+def _quoted(text: str) -> str:
+    return plain(text.replace("\\", "\\\\").replace('"', '\\"'))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from limpet.errors import LimpetError
 
+from limpet_command_serve.plain import plain
 from limpet_command_serve.settings import Settings
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def serve(settings: Settings) -> int:
 def tell(line: str) -> None:
     """One line on standard error. Nobody may be there to read it."""
     with suppress(OSError):
-        os.write(2, (line + "\n").encode("utf-8", "backslashreplace"))
+        os.write(2, (plain(line) + "\n").encode("utf-8", "backslashreplace"))
 
 
 def _serve(settings: Settings) -> None:

@@ -19,6 +19,7 @@ from limpet_command_serve.connection import Connection
 from limpet_command_serve.exchange import Answer, Exchange, Refusal
 from limpet_command_serve.head import Head, encode_head, phrase, wants_creation
 from limpet_command_serve.names import Shape, StoredFile, Target, parse_path
+from limpet_command_serve.plain import plain
 from limpet_command_serve.policy import Page, Policy
 from limpet_command_serve.ranges import ByteRange, UnsatisfiableRangeError, parse_range
 from limpet_command_serve.receiving import BYTES_A_STEP, Receiving
@@ -106,7 +107,7 @@ class Protocol:
         if request.has_answered:
             request.keeps_connection = False
             return
-        line = f"{phrase(status)}: {reason}\n" if reason else f"{phrase(status)}\n"
+        line = f"{phrase(status)}: {plain(reason)}\n" if reason else f"{phrase(status)}\n"
         body = line.encode("utf-8", "backslashreplace")
         await self._answer(
             request, Answer(status, body, (("Content-Type", "text/plain; charset=utf-8"), *headers), reason)
