@@ -115,6 +115,18 @@ def test_looking_is_cheap(browser: Browser, scene: BackupScene, clock: Clock) ->
     assert scene.backend.calls == []
 
 
+def test_only_what_was_added_is_read(browser: Browser, scene: BackupScene, clock: Clock) -> None:
+    """The index of a large repository takes long to read: of a new snapshot only its own index file is read."""
+    (scene.folder / "second").write_bytes(os.urandom(1000))
+    scene.backup()
+    assert len(scene.stored(FileKind.INDEX)) == 2
+    scene.backend.calls.clear()
+    clock.now_s += LONGEST_PAUSE_S
+    assert browser.refresh()
+    loads = [call.kind for call in scene.backend.calls if call.operation is Operation.LOAD]
+    assert loads.count(FileKind.INDEX) == 1
+
+
 def test_removed_snapshots_vanish(browser: Browser, scene: BackupScene, clock: Clock) -> None:
     """After a `forget` elsewhere the snapshot is no longer offered."""
     scene.backup()

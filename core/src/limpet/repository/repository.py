@@ -227,9 +227,17 @@ class Repository:
             self._load_index(self.index, reporter or SilentReporter())
 
     def refresh_index(self, reporter: Reporter | None = None) -> None:
-        """Read the index files again if others have changed them since; nobody may be storing blobs meanwhile."""
+        """Read what others have added to the index files, or all of them if some are gone.
+
+        Nobody may be storing blobs meanwhile.
+        """
         names = {info.name for info in self.list_files(FileKind.INDEX)}
-        if names != self._index_names:
+        known = self._index_names
+        if known is not None and known <= names:
+            self._index_names = names
+            added = self.read_files(FileKind.INDEX, sorted(names - known))
+            self._add_index_files(self.index, added, reporter or SilentReporter())
+        else:
             fresh = BlobIndex()
             self._load_index(fresh, reporter or SilentReporter())
             self.index.table = fresh.table
@@ -268,7 +276,12 @@ class Repository:
             self.index.add_pack(pack_id, blobs)
 
     def _load_index(self, index: BlobIndex, reporter: Reporter) -> None:
-        for name, json in self.read_index_files():
+        self._add_index_files(index, self.read_index_files(), reporter)
+
+    def _add_index_files(
+        self, index: BlobIndex, files: Iterable[tuple[str, bytes | LimpetError]], reporter: Reporter
+    ) -> None:
+        for name, json in files:
             try:
                 if isinstance(json, LimpetError):
                     raise json

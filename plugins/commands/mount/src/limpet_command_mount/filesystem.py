@@ -28,6 +28,8 @@ from limpet_command_mount.page_cache import PageCache
 from limpet_command_mount.threads import Threads
 
 THREADS = 32
+REFRESH_LIMIT_S = 10.0
+"""Then who looks into a view sees it as it was."""
 SMALL_FILE_BLOBS = 1000
 """The blobs of a file up to this many are looked up at once, without a thread."""
 
@@ -73,6 +75,7 @@ class Filesystem(pyfuse3.Operations):
         self._ahead = FoldersAhead(self.threads.start)
         self._next_handle = 1
         self._files: dict[int, tuple[InodeT, FileReader]] = {}
+        self._is_refreshing = False
         self.pages = PageCache()
         self._folders: dict[int, tuple[Directory, Listing | list[Entry]]] = {}
         self._told: set[str] = set()
@@ -312,8 +315,17 @@ class Filesystem(pyfuse3.Operations):
         return await self._apart(folder.listing) if listing is None else listing
 
     async def _refresh(self) -> None:
-        if self._browser.is_due:
-            await self._apart(self._browser.refresh)
+        """Have the views follow the repository; a storage that takes long for that only makes them old."""
+        if self._browser.is_due and not self._is_refreshing:
+            self._is_refreshing = True
+            with trio.move_on_after(REFRESH_LIMIT_S):
+                await self.threads.run(self._look)
+
+    def _look(self) -> None:
+        try:
+            self._browser.refresh()
+        finally:
+            self._is_refreshing = False
 
     async def _apart(self, work: Callable[..., T], *args: object) -> T:
         """The result of what may have to wait, from a thread; an input/output error once the mount ends."""
