@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import ssl
+import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from limpet.testing.certificates import identity
 
 from tests.serve.cases import DATA, ID, KINDS, V2
 from tests.serve.memory import MEMORY_LIMIT_BYTES, peak_memory_bytes
-from tests.serve.wire import Wire, ask, request
+from tests.serve.uploading import LARGE, MIB, begun, unfinished
+from tests.serve.wire import Wire, ask, connect, request
 from tests.services.rest_server import LimpetServer, RestServer
 from tests.services.waiting import wait_for
 
-MIB = 1 << 20
 IDLE = 3000
 SLOW = 200
 CLIENTS = 100
@@ -35,6 +39,15 @@ def make_repository(server: RestServer) -> None:
     for kind in KINDS:
         (server.data / "r" / kind).mkdir(parents=True)
     assert ask(server, "POST", f"/r/keys/{ID}", body=DATA).status == 200
+
+
+def large_file(server: RestServer) -> Path:
+    """A file of the repository that fits into no socket's buffer."""
+    path = server.data / "r" / "data" / "00" / ("0" * 64)
+    path.parent.mkdir()
+    with path.open("wb") as file:
+        file.truncate(DOWNLOAD_BYTES)
+    return path
 
 
 def is_served(server: RestServer) -> bool:
@@ -98,12 +111,78 @@ def test_headers_that_never_end(tmp_path: Path) -> None:
         server.close()
 
 
+def test_bodies_that_stand_still(tmp_path: Path) -> None:
+    """An upload or download on which nothing moves is given up, with what it holds."""
+    server = LimpetServer(tmp_path, "--stall-timeout", "1s")
+    try:
+        make_repository(server)
+        path = large_file(server)
+        with begun(server, "data", MIB) as upload, Wire(server) as download:
+            download.send(request("GET", f"/r/data/{path.name}"))
+            assert upload.ended()
+            wait_for(lambda: unfinished(server) == 0, "the end of both")
+            assert is_served(server)
+    finally:
+        server.close()
+
+
+def test_more_connections_than_allowed(tmp_path: Path) -> None:
+    """Whoever opens all connections there may be does not keep others out, and no upload is cut for a new client."""
+    server = LimpetServer(tmp_path, "--max-connections", "20")
+    try:
+        make_repository(server)
+        with ExitStack() as stack:
+            uploads = [stack.enter_context(begun(server, "data", MIB)) for _ in range(5)]
+            for _ in range(100):
+                stack.enter_context(Wire(server)).send(b"GET / HTTP/1.1\r\nX-Slow: ")
+            assert is_served(server)
+            for upload in uploads:
+                upload.send(LARGE[MIB:])
+            assert [upload.answer("POST").status for upload in uploads] == [200] * len(uploads)
+    finally:
+        server.close()
+
+
+def test_handshakes_that_never_end(tmp_path: Path) -> None:
+    """With TLS a client can stop even before its first request, or send something else."""
+    server = LimpetServer(tmp_path, identity=identity("server"))
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with ExitStack() as stack:
+            for number in range(SLOW):
+                stack.enter_context(Wire(server)).send(b"\x16\x03\x01" if number % 2 else b"GET / HTTP/1.1\r\n\r\n")
+            with context.wrap_socket(connect(server)) as connection:
+                connection.sendall(request("GET", "/r/config"))
+                assert connection.recv(12) == b"HTTP/1.1 404"
+    finally:
+        server.close()
+
+
+def test_floods_after_a_refusal(server: LimpetServer) -> None:
+    """Clients that go on sending what was refused keep nobody else waiting."""
+    ending = threading.Event()
+
+    def flood() -> None:
+        while not ending.is_set():
+            with Wire(server) as wire, suppress(ConnectionError):
+                wire.send(request("POST", "/r/data/none", [("Content-Length", str(1 << 50))]))
+                while not ending.is_set():
+                    wire.send(bytes(MIB))
+
+    with ThreadPoolExecutor(3) as pool:
+        floods = [pool.submit(flood) for _ in range(3)]
+        try:
+            assert all(is_served(server) for _ in range(20))
+        finally:
+            ending.set()
+        for one in floods:
+            one.result()
+
+
 def test_downloads_that_nobody_reads(server: LimpetServer) -> None:
     """A restore that was suspended must neither fill the server's memory nor hold up other clients."""
-    path = server.data / "r" / "data" / "00" / ("0" * 64)
-    path.parent.mkdir()
-    with path.open("wb") as file:
-        file.truncate(DOWNLOAD_BYTES)
+    path = large_file(server)
     with ExitStack() as stack:
         stuck = [stack.enter_context(Wire(server)) for _ in range(CLIENTS)]
         for wire in stuck:

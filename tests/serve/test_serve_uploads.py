@@ -14,7 +14,7 @@ import pytest
 from tests.safety.mounts import small_disk
 from tests.serve.cases import CHUNKED, DATA, ID, KINDS, OTHER, V2
 from tests.serve.uploading import LARGE, LARGE_ID, MIB, begun, files_of, make_repository, unfinished
-from tests.serve.wire import TIMEOUT_S, Answer, Wire, ask, chunked, request
+from tests.serve.wire import TIMEOUT_S, Answer, Headers, Wire, ask, chunked, request
 from tests.services.rest_server import LimpetServer
 from tests.services.waiting import wait_for
 
@@ -107,6 +107,30 @@ def refusal(server: LimpetServer, target: str, body: bytes) -> Answer:
     """The answer to a body of which the server may not want the rest."""
     with Wire(server) as wire:
         return wire.ask("POST", target, body=body)
+
+
+def test_quota_of_uploads_at_once(tmp_path: Path) -> None:
+    """Uploads that each have room for themselves must not have it together; what broke off gives its room back."""
+    server = LimpetServer(tmp_path, "--max-size", str(2 * len(LARGE) + MIB))
+    try:
+        make_repository(server)
+        contents = [bytes([number]) * len(LARGE) for number in range(AT_ONCE)]
+
+        def upload(content: bytes, headers: Headers = (), body: bytes | None = None) -> int:
+            target = f"/r/data/{hashlib.sha256(content).hexdigest()}"
+            return ask(server, "POST", target, headers, body or content).status
+
+        for number in range(AT_ONCE):
+            begun(server, "data", 3 * MIB, in_chunks=bool(number % 2)).close()
+            wait_for(lambda: unfinished(server) == 0, "the end of a broken upload")
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            statuses = [*pool.map(upload, contents)]
+            # In chunks, of which nobody knows how many come.
+            statuses += pool.map(lambda content: upload(content, [CHUNKED], chunked(content)), contents)
+        assert set(statuses) == {200, 507}
+        assert sum(files_of(server).values()) == 2 * len(LARGE)
+    finally:
+        server.close()
 
 
 def test_one_file_from_many_at_once(server: LimpetServer) -> None:
