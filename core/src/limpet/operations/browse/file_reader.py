@@ -61,7 +61,7 @@ class FileReader:
         parts: list[bytes] = []
         while offset_bytes < end:
             number = self.blobs.at(offset_bytes)
-            plaintext = self._plaintexts.kept(self.blobs.blob_id(number))
+            plaintext = self._plaintexts.at_hand(self.blobs.blob_id(number))
             begin, next_begin = self.blobs.begin(number), self.blobs.begin(number + 1)
             if plaintext is None or len(plaintext) != next_begin - begin:
                 return None

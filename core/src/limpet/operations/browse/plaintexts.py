@@ -88,6 +88,15 @@ class Plaintexts:
                 self._kept.move_to_end(blob_id)
             return plaintext
 
+    def at_hand(self, blob_id: BlobId) -> bytes | None:
+        """The plaintext if it is at hand, or is a small blob that only has to be opened."""
+        plaintext = self.kept(blob_id)
+        if plaintext is None:
+            plaintext = self._small.read_at_hand(blob_id)
+            if plaintext is not None:
+                self._landed(blob_id, plaintext)
+        return plaintext
+
     def load(self, blob_id: BlobId) -> bytes:
         """The verified plaintext; waits for the storage. Errors as `Repository.load_blob`."""
         with self._lock:
