@@ -9,13 +9,14 @@ from threading import Lock
 from typing import BinaryIO, ClassVar, Self
 
 from limpet import filesystem
+from limpet.contracts.left_out import StatusCheck
 from limpet.contracts.source import Entry, Folder, Source, SourceRequest, StatLike, Target
 from limpet.errors import SourceError, UsageError
 from limpet.patterns import NameMatcher
 from limpet.progress import Reporter, SilentReporter
 
 from limpet_source_files.frozen import FrozenCopies
-from limpet_source_files.selection import Selector, StatusCheck
+from limpet_source_files.selection import Selector
 from limpet_source_files.targets import Location, Place, WorkingFolder, clean, components, find, leaves, plan
 from limpet_source_files.walk import Walker
 
