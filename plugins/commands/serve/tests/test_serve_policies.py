@@ -145,12 +145,12 @@ def test_clients_behind_a_socket_are_told_apart(tmp_path: Path) -> None:
         server.close()
 
 
-@pytest.mark.parametrize("header", ["", "Basic", "Basic !!", "Bearer abc", "Basic YWRtaW4=", "Digest username=admin"])
-def test_nonsense_is_nobody(start: Start, header: str) -> None:
+def test_nonsense_is_nobody(start: Start) -> None:
     """Whatever comes in place of a password lets nobody in and breaks nothing."""
     server = start(users=True)
-    assert ask(server, "GET", "/x/config", [("Authorization", header)]).status == 401
-    assert ask(server, "GET", "/no/such/place/at/all", [("Authorization", header)]).status == 401
+    for header in ("", "Basic", "Basic !!", "Bearer abc", "Basic YWRtaW4=", "Digest username=admin"):
+        assert ask(server, "GET", "/x/config", [("Authorization", header)]).status == 401
+        assert ask(server, "GET", "/no/such/place/at/all", [("Authorization", header)]).status == 401
 
 
 def test_a_proxy_names_the_user(start: Start, tmp_path: Path) -> None:
