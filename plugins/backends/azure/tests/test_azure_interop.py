@@ -15,6 +15,7 @@ from limpet.cli.main import main
 from limpet.testing.certificates import identity
 from limpet.testing.restic import Restic
 
+from tests.backends.round_trips import limpet_goes_on, restic_goes_on
 from tests.services.azurite_server import KEY, AzuriteServer
 from tests.services.connect_proxy import ConnectProxy
 
@@ -69,40 +70,11 @@ def way(request: pytest.FixtureRequest, cloud: tuple[str, Path], monkeypatch: py
     return Way(request.node.name.replace("_", "-"), authority)
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """What is backed up."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    (folder / "small").write_bytes(b"a small file")
-    (folder / "large").write_bytes(bytes(range(256)) * 20_000)
-    return folder
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """The files of a folder."""
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def test_restic_goes_on_with_ours(restic_old: Restic, way: Way, folder: Path, tmp_path: Path) -> None:
+def test_restic_goes_on_with_ours(restic_old: Restic, way: Way, tmp_path: Path) -> None:
     """What Limpet put into Azure must be readable without Limpet, and be written to."""
-    assert way.limpet("init") == 0
-    assert way.limpet("backup", folder) == 0
-    assert b"no errors were found" in way.restic(restic_old, "check", "--read-data")
-    (folder / "new").write_bytes(b"new")
-    way.restic(restic_old, "backup", folder)
-    assert way.limpet("check", "--read-data") == 0
-    assert way.limpet("restore", f"latest:{folder}", "--target", tmp_path / "restored") == 0
-    assert contents(tmp_path / "restored") == contents(folder)
+    restic_goes_on(way, restic_old, tmp_path)
 
 
-def test_we_go_on_with_restics(restic_old: Restic, way: Way, folder: Path, tmp_path: Path) -> None:
+def test_we_go_on_with_restics(restic_old: Restic, way: Way, tmp_path: Path) -> None:
     """A repository that restic has made in Azure is taken over as it is."""
-    way.restic(restic_old, "init")
-    way.restic(restic_old, "backup", folder)
-    (folder / "new").write_bytes(b"new")
-    assert way.limpet("backup", folder) == 0
-    assert way.limpet("forget", "--keep-last", "1", "--prune") == 0
-    assert b"no errors were found" in way.restic(restic_old, "check", "--read-data")
-    way.restic(restic_old, "restore", "latest", "--target", tmp_path / "restored")
-    assert contents(tmp_path / "restored" / folder.relative_to("/")) == contents(folder)
+    limpet_goes_on(way, restic_old, tmp_path)

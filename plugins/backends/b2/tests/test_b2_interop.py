@@ -14,12 +14,28 @@ from limpet.cli.main import main
 from limpet.testing.certificates import identity
 from limpet.testing.restic import Restic
 
+from tests.backends.round_trips import limpet_goes_on, restic_goes_on
 from tests.services.b2_server import B2Server
 
 PASSWORD = "geheim-b2"
 REPOSITORY = "b2:a-bucket:some/where"
 
 pytestmark = pytest.mark.interop
+
+
+class Place:
+    """The repository, and both programs on it."""
+
+    def __init__(self, certificate: Path) -> None:
+        self._certificate = certificate
+
+    def limpet(self, *arguments: str | Path) -> int:
+        """The exit code of Limpet with this command."""
+        return main(["--no-cache", "-r", REPOSITORY, *map(str, arguments)])
+
+    def restic(self, restic: Restic, *arguments: str | Path) -> bytes:
+        """What restic prints; AssertionError if it fails."""
+        return restic.run("--cacert", self._certificate, *arguments, repo=REPOSITORY, password=PASSWORD).stdout
 
 
 @pytest.fixture
@@ -40,53 +56,19 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[B2Server
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """What is backed up."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    (folder / "small").write_bytes(b"a small file")
-    (folder / "large").write_bytes(bytes(range(256)) * 20_000)
-    return folder
+def place(server: B2Server, tmp_path: Path) -> Place:
+    """A repository that is not there yet."""
+    return Place(tmp_path / "certificate.pem")
 
 
-def limpet(*arguments: str | Path) -> int:
-    """The exit code of Limpet with this command."""
-    return main(["--no-cache", "-r", REPOSITORY, *map(str, arguments)])
-
-
-def run_restic(restic: Restic, server: B2Server, tmp_path: Path, *arguments: str | Path) -> bytes:
-    """What restic prints; AssertionError if it fails."""
-    certificate = tmp_path / "certificate.pem"
-    return restic.run("--cacert", certificate, *arguments, repo=REPOSITORY, password=PASSWORD).stdout
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """The files of a folder."""
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def test_restic_goes_on_with_ours(restic_any: Restic, server: B2Server, folder: Path, tmp_path: Path) -> None:
+def test_restic_goes_on_with_ours(restic_any: Restic, server: B2Server, place: Place, tmp_path: Path) -> None:
     """What Limpet wrote to B2 must be readable without Limpet, and be written to."""
-    assert limpet("init") == 0
-    assert limpet("backup", folder) == 0
-    assert b"no errors were found" in run_restic(restic_any, server, tmp_path, "check", "--read-data")
-    (folder / "new").write_bytes(b"new")
-    run_restic(restic_any, server, tmp_path, "backup", folder)
+    restic_goes_on(place, restic_any, tmp_path)
     assert any(agent.startswith("blazer/") for agent in server.stats()["agents"])
-    assert limpet("check", "--read-data") == 0
-    assert limpet("restore", "latest:" + str(folder), "--target", tmp_path / "restored") == 0
-    assert contents(tmp_path / "restored") == contents(folder)
 
 
-def test_we_go_on_with_restics(restic_new: Restic, server: B2Server, folder: Path, tmp_path: Path) -> None:
+def test_we_go_on_with_restics(restic_new: Restic, place: Place, tmp_path: Path) -> None:
     """A repository that restic has made in B2 is taken over as it is."""
-    run_restic(restic_new, server, tmp_path, "init")
-    run_restic(restic_new, server, tmp_path, "backup", folder)
-    (folder / "new").write_bytes(b"new")
-    assert limpet("backup", folder) == 0
-    assert limpet("forget", "--keep-last", "1", "--prune") == 0
-    run_restic(restic_new, server, tmp_path, "check", "--read-data")
-    run_restic(restic_new, server, tmp_path, "restore", "latest:" + str(folder), "--target", tmp_path / "restored")
-    assert contents(tmp_path / "restored") == contents(folder)
-    run_restic(restic_new, server, tmp_path, "forget", "latest", "--prune", "--unsafe-allow-remove-all")
-    assert limpet("check", "--read-data") == 0
+    limpet_goes_on(place, restic_new, tmp_path)
+    place.restic(restic_new, "forget", "latest", "--prune", "--unsafe-allow-remove-all")
+    assert place.limpet("check", "--read-data") == 0

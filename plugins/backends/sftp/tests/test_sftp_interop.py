@@ -9,6 +9,7 @@ import pytest
 from limpet.cli.main import main
 from limpet.testing.restic import Restic
 
+from tests.backends.round_trips import limpet_goes_on, restic_goes_on
 from tests.services.sftp_server import SftpServer
 
 PASSWORD = "interop"
@@ -49,40 +50,11 @@ def place(server: SftpServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     return Place(server, tmp_path / "repository")
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """What is backed up."""
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    (folder / "small").write_bytes(b"a small file")
-    (folder / "large").write_bytes(bytes(range(256)) * 20_000)
-    return folder
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """The files of a folder."""
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def test_restic_goes_on_with_ours(restic_any: Restic, place: Place, folder: Path, tmp_path: Path) -> None:
+def test_restic_goes_on_with_ours(restic_any: Restic, place: Place, tmp_path: Path) -> None:
     """What Limpet put on an SFTP server must be readable without Limpet, and be written to."""
-    assert place.limpet("init") == 0
-    assert place.limpet("backup", folder) == 0
-    assert b"no errors were found" in place.restic(restic_any, "check", "--read-data")
-    (folder / "new").write_bytes(b"new")
-    place.restic(restic_any, "backup", folder)
-    assert place.limpet("check", "--read-data") == 0
-    assert place.limpet("restore", f"latest:{folder}", "--target", tmp_path / "restored") == 0
-    assert contents(tmp_path / "restored") == contents(folder)
+    restic_goes_on(place, restic_any, tmp_path)
 
 
-def test_we_go_on_with_restics(restic_any: Restic, place: Place, folder: Path, tmp_path: Path) -> None:
+def test_we_go_on_with_restics(restic_any: Restic, place: Place, tmp_path: Path) -> None:
     """A repository that restic has made on an SFTP server is taken over as it is."""
-    place.restic(restic_any, "init")
-    place.restic(restic_any, "backup", folder)
-    (folder / "new").write_bytes(b"new")
-    assert place.limpet("backup", folder) == 0
-    assert place.limpet("forget", "--keep-last", "1", "--prune") == 0
-    place.restic(restic_any, "check", "--read-data")
-    place.restic(restic_any, "restore", "latest", "--target", tmp_path / "restored")
-    assert contents(tmp_path / "restored" / folder.relative_to("/")) == contents(folder)
+    limpet_goes_on(place, restic_any, tmp_path)
