@@ -1,15 +1,18 @@
-"""One command measured: wall clock, processor time of it and its children, peak memory of the whole group."""
+"""One command measured: wall clock, processor time of it and of all below it, peak memory of the whole group."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 SAMPLE_S = 0.02
+REAPER = Path(__file__).with_name("reaper.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +24,22 @@ class Cost:
 
 
 def timed(command: Sequence[str], environment: Mapping[str, str]) -> Cost:
-    """Wall and processor seconds of the command, children included. CalledProcessError if it fails."""
+    """Wall and processor seconds of the command, all processes below it included. CalledProcessError if it fails."""
     os.sync()  # what the run before has left to be written is none of this one's work
-    started = time.monotonic()
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    errors = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.monotonic() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command, stderr=errors)
-    return Cost(wall, usage.ru_utime + usage.ru_stime)
+    reading, writing = os.pipe()
+    with open(reading, "rb") as answer:
+        try:
+            subprocess.run(
+                [sys.executable, "-S", "-E", REAPER, str(writing), *command],
+                env=environment,
+                pass_fds=[writing],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                check=True,
+            )
+        finally:
+            os.close(writing)
+        return Cost(*json.loads(answer.read()))
 
 
 def peak_memory_mib(command: Sequence[str], environment: Mapping[str, str]) -> float:
