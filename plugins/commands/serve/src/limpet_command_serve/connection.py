@@ -9,8 +9,16 @@ from typing import TypeVar
 
 import h11
 
+from limpet_command_serve.body import Body, ChunkedBody, SizedBody
 from limpet_command_serve.channel import Channel, Ready, WouldBlock
-from limpet_command_serve.head import MOST_HEAD_BYTES, BadRequestError, find_head_end
+from limpet_command_serve.head import (
+    MOST_HEAD_BYTES,
+    BadRequestError,
+    Head,
+    find_head_end,
+    parse_head,
+    parse_plain_head,
+)
 from limpet_command_serve.workers import Work, Workers
 
 RECEIVE_BYTES = 4096
@@ -30,11 +38,15 @@ class ClientGoneError(Exception):
 class Connection:
     """One channel and who waits for it. Used by one task."""
 
-    def __init__(self, channel: Channel, client: str, workers: Workers, *, stall_timeout_s: float) -> None:
+    def __init__(
+        self, channel: Channel, client: str, workers: Workers, *, stall_timeout_s: float, alone: str | None = None
+    ) -> None:
+        """`alone` is one more header that may come once, see `parse_head`."""
         self.channel = channel
         self.client = client
         self._workers = workers
         self._stall_timeout_s = stall_timeout_s
+        self._alone = alone
         self._rest = b""
         """What has come of the next request."""
         self._discarded_bytes = 0
@@ -44,10 +56,8 @@ class Connection:
         async with _limited(timeout_s):
             await self.move(lambda _: self.channel.shake_hands())
 
-    async def next_request(
-        self, idle_timeout_s: float, header_timeout_s: float
-    ) -> tuple[h11.Connection, h11.Request] | None:
-        """The next head, with the h11 connection that has what came behind it; None where no further one comes.
+    async def next_request(self, idle_timeout_s: float, header_timeout_s: float) -> tuple[Head, Body] | None:
+        """The next request, whose body has yet to be read; None where no further one comes.
 
         BadRequestError for what is no HTTP.
         """
@@ -56,6 +66,10 @@ class Connection:
                 self._rest = await self._receive()
         if not self._rest:
             return None
+        plain = parse_plain_head(self._rest)
+        if plain is not None:
+            head, first = plain
+            return head, SizedBody(self.channel, 0, first)
         async with _limited(header_timeout_s):
             return await self._read_head()
 
@@ -122,7 +136,7 @@ class Connection:
         with suppress(OSError):
             self.channel.close()
 
-    async def _read_head(self) -> tuple[h11.Connection, h11.Request] | None:
+    async def _read_head(self) -> tuple[Head, Body] | None:
         while not find_head_end(self._rest):
             received = await self._receive()
             if not received:
@@ -135,7 +149,12 @@ class Connection:
             event = connection.next_event()
         except h11.RemoteProtocolError as error:
             raise BadRequestError(str(error), error.error_status_hint) from error
-        return (connection, event) if isinstance(event, h11.Request) else None
+        if not isinstance(event, h11.Request):
+            return None
+        head = parse_head(event, self._alone)
+        if head.size_bytes is None:
+            return head, ChunkedBody(self.channel, connection)
+        return head, SizedBody(self.channel, head.size_bytes, connection.trailing_data[0])
 
     async def _receive(self) -> bytes:
         while True:

@@ -41,6 +41,11 @@ _ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\n[ \t]")
 _LENGTH = re.compile(r"[0-9]{1,18}")
+_PLAIN = re.compile(
+    rb"(GET|HEAD|DELETE) (/[!-~]*) HTTP/1\.1\r\n"
+    rb"((?:[A-Za-z][A-Za-z0-9-]*+: [!-~]++(?: [!-~]++)*+\r\n)++)\r\n"
+)
+_OF_BODY = frozenset({"content-length", "transfer-encoding", "expect", "upgrade", "connection"})
 _ALONE = ("host", "content-length", "transfer-encoding", "authorization", "content-range", "expect")
 """Headers that must not come twice: proxies and servers have been played off against each other by that."""
 
@@ -82,6 +87,38 @@ def find_head_end(data: bytes) -> int:
     if len(head) > MOST_HEAD_BYTES:
         raise BadRequestError(f"the head is longer than {MOST_HEAD_BYTES} bytes", 431)
     return end + 4 if end >= 0 else 0
+
+
+def parse_plain_head(data: bytes) -> tuple[Head, bytes] | None:
+    """The head that the data begin with, and what comes behind it, without asking h11, which takes six times as long (30 µs).
+
+    None for every head that is not of the one shape which all readers of HTTP take alike: whole, no body, no header
+    twice, none folded, nothing but printable ASCII and single blanks.
+    """
+    match = _PLAIN.match(data)
+    if match is None or match.end() > MOST_HEAD_BYTES:
+        return None
+    lines = match[3].decode("ascii").split("\r\n")[:-1]
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(": ")
+        headers[name.lower()] = value
+    if len(headers) < len(lines) or "host" not in headers or not _OF_BODY.isdisjoint(headers):
+        return None
+    target = match[2]
+    path, query = _split_target(target)
+    head = Head(
+        match[1].decode("ascii"),
+        target.decode("ascii"),
+        path,
+        query,
+        headers,
+        "1.1",
+        size_bytes=0,
+        keeps_connection=True,
+        wants_continue=False,
+    )
+    return head, data[match.end() :]
 
 
 def parse_head(event: h11.Request, alone: str | None = None) -> Head:
@@ -126,10 +163,11 @@ def phrase(status: int) -> str:
 
 def decode_escapes(text: bytes) -> str:
     """The bytes with `%xx` decoded, as a path of the file system would be; BadRequestError for half an escape."""
-    if _ESCAPE.search(text):
-        raise BadRequestError("the path has an escape that is none")
-    plain = _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), text)
-    return plain.decode("utf-8", "surrogateescape")
+    if b"%" in text:
+        if _ESCAPE.search(text):
+            raise BadRequestError("the path has an escape that is none")
+        text = _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), text)
+    return text.decode("utf-8", "surrogateescape")
 
 
 def wants_creation(query: str) -> bool:
@@ -147,14 +185,19 @@ def wants_creation(query: str) -> bool:
 def _split_target(target: bytes) -> tuple[str, str]:
     if target == b"*":
         return "*", ""
-    if target.lower().startswith((b"http://", b"https://")):
-        _, _, rest = target.partition(b"//")
-        _, slash, rest = rest.partition(b"/")
-        target = slash + rest
     if not target.startswith(b"/"):
-        raise BadRequestError("the target of the request is no path")
+        target = _path_of_url(target)
     path, _, query = target.partition(b"?")
     return decode_escapes(path), query.decode("latin-1")
+
+
+def _path_of_url(target: bytes) -> bytes:
+    if target.lower().startswith((b"http://", b"https://")):
+        _, _, rest = target.partition(b"//")
+        _, slash, path = rest.partition(b"/")
+        if slash:
+            return slash + path
+    raise BadRequestError("the target of the request is no path")
 
 
 def _headers(pairs: Iterable[tuple[bytes, bytes]], alone: Collection[str]) -> dict[str, str]:

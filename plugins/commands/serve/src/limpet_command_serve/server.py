@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from limpet_command_serve.body import Body, ChunkedBody, SizedBody
+from limpet_command_serve.body import Body
 from limpet_command_serve.channel import Channel, PlainChannel, TlsChannel
 from limpet_command_serve.connection import ClientGoneError, Connection
 from limpet_command_serve.exchange import Exchange
-from limpet_command_serve.head import BadRequestError, Head, encode_head, parse_head, phrase
+from limpet_command_serve.head import BadRequestError, Head, encode_head, phrase
 from limpet_command_serve.listening import close_listener
 from limpet_command_serve.policy import Policy
 from limpet_command_serve.protocol import Protocol, Request
@@ -26,8 +26,6 @@ from limpet_command_serve.workers import Workers
 
 if TYPE_CHECKING:
     import ssl
-
-    import h11
 
 CLIENT_GONE = 499
 """nginx's status for a request whose client did not wait for the answer; only in logs."""
@@ -140,7 +138,13 @@ class Server:
         try:
             accepted.setblocking(False)
             channel = self._channel(accepted)
-            connection = Connection(channel, client, self._workers, stall_timeout_s=self._settings.stall_timeout_s)
+            connection = Connection(
+                channel,
+                client,
+                self._workers,
+                stall_timeout_s=self._settings.stall_timeout_s,
+                alone=self._settings.proxy_auth_username,
+            )
             self._waiting[task] = None
             if self._tls is not None:
                 await connection.shake_hands(self._settings.header_timeout_s)
@@ -172,23 +176,17 @@ class Server:
                 received = await connection.next_request(idle_timeout_s, self._settings.header_timeout_s)
                 if received is None:
                     return
-                head = parse_head(received[1], self._settings.proxy_auth_username)
             except BadRequestError as error:
                 self._waiting.pop(task, None)
                 await self._reject(connection, error)
                 return
             self._waiting.pop(task, None)
-            if not await self._serve_request(connection, head, received[0]):
+            if not await self._serve_request(connection, *received):
                 return
             idle_timeout_s = self._settings.idle_timeout_s
 
-    async def _serve_request(self, connection: Connection, head: Head, http: h11.Connection) -> bool:
+    async def _serve_request(self, connection: Connection, head: Head, body: Body) -> bool:
         """Whether another request may follow."""
-        body: Body
-        if head.size_bytes is None:
-            body = ChunkedBody(connection.channel, http)
-        else:
-            body = SizedBody(connection.channel, head.size_bytes, http.trailing_data[0])
         exchange = Exchange(
             time.time(),
             connection.client,
