@@ -51,12 +51,32 @@ def test_certificate_is_renewed_without_a_restart(tmp_path: Path) -> None:
             except ssl.SSLError:
                 assert time.monotonic() < deadline, "the new certificate is never shown"
         assert after != before
+        (tmp_path / "cert.pem").write_bytes(old.certificate)
         (tmp_path / "key.pem").write_bytes(b"none")
         server.process.send_signal(signal.SIGHUP)
         while "the certificate of before stays" not in server.log.read_text():
             assert time.monotonic() < deadline
             time.sleep(0.02)
         assert served_certificate(server, new, ssl.TLSVersion.TLSv1_3) == after
+    finally:
+        server.close()
+
+
+def test_refused_upload_over_tls_gets_its_answer(tmp_path: Path) -> None:
+    """A client that is cut off while it sends sees a broken network, and tries again what can never be."""
+    authority = identity("localhost", "localhost")
+    server = LimpetServer(tmp_path, identity=authority)
+    context = ssl.create_default_context(cadata=authority.certificate.decode())
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", server.port), timeout=START_LIMIT_S) as plain,
+            context.wrap_socket(plain, server_hostname="localhost") as tls,
+        ):
+            tls.sendall(b"POST /nonsense HTTP/1.1\r\nHost: localhost\r\nContent-Length: 8000000\r\n\r\n")
+            assert tls.recv(12) == b"HTTP/1.1 404"
+            for _ in range(8):  # what is on its way must not be met by a reset, which takes answers from the client
+                tls.sendall(bytes(100_000))
+                time.sleep(0.02)
     finally:
         server.close()
 

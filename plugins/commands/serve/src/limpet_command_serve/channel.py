@@ -103,7 +103,7 @@ class TlsChannel:
     def receive(self, buffer: memoryview) -> int:
         try:
             return self._tls.recv_into(buffer)
-        except self._want_read:
+        except (self._want_read, BlockingIOError):  # the latter behind `end_sending`, which ends TLS
             raise WouldBlock(Ready.TO_READ) from None
         except self._want_write:
             raise WouldBlock(Ready.TO_WRITE) from None

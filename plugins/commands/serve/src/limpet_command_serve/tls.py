@@ -23,18 +23,20 @@ class Certificate(Policy):
         self._tell = tell
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.minimum_version = _VERSIONS[settings.tls_min_ver]
-        self._load()
+        self._load(self.context)
 
     def reload(self) -> None:
         """New connections get the certificate that is there now."""
         try:
-            self._load()
+            # Half a pair, as while both files are replaced, would leave the context with no key at all.
+            self._load(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER))
+            self._load(self.context)
         except UsageError as error:
             self._tell(f"{error}; the certificate of before stays")
 
-    def _load(self) -> None:
+    def _load(self, context: ssl.SSLContext) -> None:
         try:
-            self.context.load_cert_chain(self._certificate, self._key, _no_password)
+            context.load_cert_chain(self._certificate, self._key, _no_password)
         except (OSError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             raise UsageError(
