@@ -6,12 +6,13 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from limpet.contracts.backend import FileKind
+from limpet.contracts.backend import FileKind, Handle
 from limpet.errors import BackendError, RepositoryError
 from limpet.format.node import Node
 from limpet.operations.browse.file_reader import FileReader
@@ -19,6 +20,7 @@ from limpet.operations.browse.plaintexts import Plaintexts
 from limpet.progress import SilentReporter
 from limpet.storage.memory import MemoryBackend
 from limpet.storage.recording import Operation, RecordingBackend
+from limpet.storage.wrapping import WrappingBackend
 from limpet.testing.handmade import Handmade
 
 if TYPE_CHECKING:
@@ -165,6 +167,20 @@ def test_lost_blobs(handmade: Handmade, plaintexts: Plaintexts, lost: set[int], 
     assert "f: bytes" in told.warnings[0]
 
 
+@pytest.mark.parametrize("said", [0, 3000, 4005])
+def test_lost_blobs_of_a_file_whose_size_is_wrong(handmade: Handmade, plaintexts: Plaintexts, said: int) -> None:
+    """Where the size leaves no room for what is lost, nothing behind it can be placed: no byte is given out there."""
+    content = blobs(5, 1000)
+    handmade.pack(*content[:2], *content[3:])
+    node = replace(handmade.file(b"f", *content, stored=False), size=said)
+    reader = FileReader(node, plaintexts, SilentReporter())
+    before = content[0] + content[1]
+    assert reader.read(0, len(before)) == before
+    with pytest.raises(RepositoryError, match="in no index"):
+        reader.read(len(before), 10)
+    assert reader.size_bytes > len(before)
+
+
 def flipped(stored: bytes) -> bytes:
     """The pack with a bit in its first blob turned over."""
     return bytes([stored[0], stored[1], stored[2] ^ 1]) + stored[3:]
@@ -208,3 +224,32 @@ def test_ends_with_its_threads(handmade: Handmade) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name == "limpet-ahead"]
     whole = b"".join(content)
     assert reader.read(3 * MIB, MIB) == whole[3 * MIB : 4 * MIB]
+
+
+def test_a_broken_thread_keeps_nobody_waiting(handmade: Handmade) -> None:
+    """What nobody thought of goes wrong while blobs are loaded ahead: who reads them does not wait for ever."""
+    node = handmade.file(b"f", *blobs(30, 200_000))
+    backend = BrokenAhead(handmade.repository.backend)
+    handmade.repository.backend = backend
+    plaintexts = Plaintexts(handmade.repository)
+    reader = FileReader(node, plaintexts, SilentReporter())
+    read = bytearray()
+    thread = threading.Thread(target=lambda: read.extend(reader.read(0, node.size)), daemon=True)
+    reader.read(0, MIB)
+    thread.start()
+    thread.join(30)
+    assert backend.broken
+    assert len(read) == node.size
+    plaintexts.close()
+
+
+class BrokenAhead(WrappingBackend):
+    """A backend with a fault that shows in threads that load ahead."""
+
+    broken = 0
+
+    def load(self, handle: Handle, offset_bytes: int = 0, length_bytes: int | None = None) -> bytes:
+        if threading.current_thread().name == "limpet-ahead":
+            self.broken += 1
+            raise ZeroDivisionError
+        return super().load(handle, offset_bytes, length_bytes)

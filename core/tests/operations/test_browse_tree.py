@@ -152,6 +152,23 @@ def test_storage_away(browser: Browser, scene: BackupScene, clock: Clock, told: 
     assert len(names(browser, b"ids")) == 2
 
 
+def test_a_snapshot_that_cannot_be_read_for_a_while(
+    browser: Browser, scene: BackupScene, clock: Clock, told: Told
+) -> None:
+    """The storage fails at one snapshot: it is back with the next look, although no other was made or removed."""
+    scene.backup()
+    clock.now_s += LONGEST_PAUSE_S
+    scene.backend.fail_after(0, times=1, operations={Operation.LOAD}, error=BackendError("away", permanent=True))
+    assert browser.refresh()
+    assert len(names(browser, b"ids")) == 1
+    assert "is left out: away" in told.warnings[0]
+    clock.now_s += LONGEST_PAUSE_S
+    assert browser.refresh()
+    assert len(names(browser, b"ids")) == 2
+    clock.now_s += LONGEST_PAUSE_S
+    assert not browser.refresh()
+
+
 def test_filter(scene: BackupScene) -> None:
     """Only what passes the filter is shown."""
     scene.backup(hostname="elsewhere")
@@ -214,6 +231,20 @@ def test_damaged_tree(handmade: Handmade) -> None:
     node = b'{"name":"%07d","type":"file","mode":420,"content":null}'
     nodes = [node % number for number in range(8 * PART_BYTES // len(node))]
     data = b'{"nodes":[' + b",".join(nodes) + b",{]}\n"
+    found = Listing(BlobId(bytes(32)), lambda _: data)
+    for _ in range(2):
+        with pytest.raises(IntegrityError):
+            shown(found)
+        with pytest.raises(IntegrityError):
+            found.number(b"not there")
+
+
+def test_a_name_that_is_none_behind_the_beginning(handmade: Handmade) -> None:
+    """A large folder with a node that makes no sense stays an error: the rest must not pass for all of it."""
+    node = b'{"name":"%07d","type":"file","mode":420,"content":null}'
+    nodes = [node % number for number in range(8 * PART_BYTES // len(node))]
+    nodes[-3] = b'{"name":7,"type":"file","content":null}'
+    data = b'{"nodes":[' + b",".join(nodes) + b"]}\n"
     found = Listing(BlobId(bytes(32)), lambda _: data)
     for _ in range(2):
         with pytest.raises(IntegrityError):

@@ -16,7 +16,7 @@ class BlobMap:
     """The blobs of a file and their offsets. 40 bytes a blob.
 
     Lost blobs, which no index knows, leave a gap: what comes before is found from the beginning of the file, what
-    comes after from its end, as the node's size tells it.
+    comes after from its end, as the node's size tells it. Where that size cannot be, all from the first one on is lost.
     """
 
     def __init__(self, content: Sequence[BlobId], node_size_bytes: int, table: IndexTable) -> None:
@@ -30,8 +30,12 @@ class BlobMap:
                 first_lost = number if first_lost < 0 else first_lost
             lengths.append(0 if place is None else data_length(place))
         if first_lost >= 0:  # one blob stands for all that cannot be placed
-            known = sum(lengths[:first_lost]) + sum(lengths[last_lost + 1 :])
-            lengths[first_lost : last_lost + 1] = array("Q", [max(0, node_size_bytes - known)])
+            before = sum(lengths[:first_lost])
+            gap = node_size_bytes - before - sum(lengths[last_lost + 1 :])
+            if gap <= 0:
+                last_lost = len(lengths) - 1
+                gap = max(1, node_size_bytes - before)
+            lengths[first_lost : last_lost + 1] = array("Q", [gap])
             content = (*content[: first_lost + 1], *content[last_lost + 1 :])
         self._ids = b"".join(content)
         self._begins = array("Q", bytes(8))

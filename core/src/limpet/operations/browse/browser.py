@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from limpet.contracts.backend import FileKind
-from limpet.errors import LimpetError, NotFoundError
+from limpet.errors import BackendError, LimpetError, MissingFileError, NotFoundError
 from limpet.format.node import Node, NodeType
 from limpet.operations.browse.entry import Entry
 from limpet.operations.browse.file_reader import FileReader
@@ -63,6 +63,7 @@ class Browser:
         self._now_s = now_s
         self._views = View()
         self._snapshot_names: frozenset[str] = frozenset()
+        self._unread: frozenset[str] = frozenset()
         self._next_look_s = now_s()
         self._looking = threading.Lock()
         self._trees = Trees(repository)
@@ -131,8 +132,8 @@ class Browser:
 
     def _read_changes(self) -> bool:
         try:
-            names = self._names()
-            return names != self._snapshot_names and self._read_snapshots()
+            is_changed = self._names() != self._snapshot_names or bool(self._unread)
+            return is_changed and self._read_snapshots()
         except LimpetError as error:
             self._reporter.warning(f"cannot look for new snapshots: {error}")
             return False
@@ -140,17 +141,23 @@ class Browser:
     def _read_snapshots(self) -> bool:
         """Read the snapshots, then the index (a writer adds its index first), and build the views of them."""
         names = self._names()
-        snapshots = load_snapshots(self._repository, self._tell_unreadable)
+        unread: set[str] = set()
+
+        def left_out(name: str, error: LimpetError) -> None:
+            if name not in self._unread:
+                self._reporter.warning(f"snapshot {name[:8]} is left out: {error}")
+            if isinstance(error, BackendError) and not isinstance(error, MissingFileError):
+                unread.add(name)
+
+        snapshots = load_snapshots(self._repository, left_out)
         self._repository.refresh_index(self._reporter)
         wanted = self._settings.snapshot_filter.absolute()
         shown = [stored for stored in snapshots if wanted.matches(stored.snapshot)]
         shown.sort(key=lambda stored: (stored.time_ns, stored.id))
         self._views = build_views(self._settings.layout, shown, follow_latest=self._settings.follow_latest)
         self._snapshot_names = names
+        self._unread = frozenset(unread)  # the storage failed, they may be sound: the next look tries them again
         return True
 
     def _names(self) -> frozenset[str]:
         return frozenset(info.name for info in self._repository.list_files(FileKind.SNAPSHOT))
-
-    def _tell_unreadable(self, name: str, error: LimpetError) -> None:
-        self._reporter.warning(f"snapshot {name[:8]} is left out: {error}")

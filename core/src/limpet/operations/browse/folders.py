@@ -57,6 +57,7 @@ class Listing:
         """About what it takes in memory."""
         self._load_tree = load_tree
         self._stored: Iterator[tuple[bytes, list[Fields]]] | None = iter_tree_parts(data, PART_BYTES)
+        self._untaken: tuple[bytes, list[Fields]] | None = None
         self._damage: IntegrityError | None = None
         self._parts: list[bytes] = []
         self._first_numbers: list[int] = []
@@ -122,14 +123,16 @@ class Listing:
             if self._damage is not None:
                 raise IntegrityError(str(self._damage)) from self._damage
             try:
-                stored = None if self._stored is None else next(self._stored, None)
+                if self._untaken is None and self._stored is not None:
+                    self._untaken = next(self._stored, None)
             except IntegrityError as error:
                 self._damage = error
                 raise
-            if stored is None:
+            if self._untaken is None:
                 self._stored = None
                 return
-            json, nodes, names = _shown(*stored, self._load_tree)
+            json, nodes, names = _shown(*self._untaken, self._load_tree)
+            self._untaken = None  # not before: what fails here is no reason to leave the part out
             if not nodes:
                 return
             if self._last_name >= names[0] or not all(map(bytes.__lt__, names, names[1:])):
