@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+import math
+from contextlib import suppress
 from typing import TypeVar
 
 import h11
 
 from limpet_command_serve.body import Body, ChunkedBody, SizedBody
-from limpet_command_serve.channel import Channel, Ready, WouldBlock
+from limpet_command_serve.channel import Channel, WouldBlock
 from limpet_command_serve.head import (
     MOST_HEAD_BYTES,
     BadRequestError,
@@ -19,6 +19,7 @@ from limpet_command_serve.head import (
     parse_head,
     parse_plain_head,
 )
+from limpet_command_serve.waiting import DeadlineError, Wait
 from limpet_command_serve.workers import Work, Workers
 
 RECEIVE_BYTES = 4096
@@ -39,12 +40,21 @@ class Connection:
     """One channel and who waits for it. Used by one task."""
 
     def __init__(
-        self, channel: Channel, client: str, workers: Workers, *, stall_timeout_s: float, alone: str | None = None
+        self,
+        channel: Channel,
+        client: str,
+        workers: Workers,
+        wait: Wait,
+        *,
+        stall_timeout_s: float,
+        alone: str | None = None,
     ) -> None:
         """`alone` is one more header that may come once, see `parse_head`."""
         self.channel = channel
         self.client = client
         self._workers = workers
+        self._wait = wait
+        self._loop = asyncio.get_running_loop()
         self._stall_timeout_s = stall_timeout_s
         self._alone = alone
         self._rest = b""
@@ -53,8 +63,7 @@ class Connection:
 
     async def shake_hands(self, timeout_s: float) -> None:
         """Agree on keys. ClientGoneError where that fails."""
-        async with _limited(timeout_s):
-            await self.move(lambda _: self.channel.shake_hands())
+        await self.move(lambda _: self.channel.shake_hands(), self._loop.time() + timeout_s)
 
     async def next_request(self, idle_timeout_s: float, header_timeout_s: float) -> tuple[Head, Body] | None:
         """The next request, whose body has yet to be read; None where no further one comes.
@@ -62,16 +71,14 @@ class Connection:
         BadRequestError for what is no HTTP.
         """
         if not self._rest:
-            async with _limited(idle_timeout_s):
-                self._rest = await self._receive()
+            self._rest = await self._receive(self._loop.time() + idle_timeout_s)
         if not self._rest:
             return None
         plain = parse_plain_head(self._rest)
         if plain is not None:
             head, first = plain
             return head, SizedBody(self.channel, 0, first)
-        async with _limited(header_timeout_s):
-            return await self._read_head()
+        return await self._read_head(self._loop.time() + header_timeout_s)
 
     def keep(self, rest: bytes) -> None:
         """These bytes belong to the next request."""
@@ -88,17 +95,16 @@ class Connection:
         except OSError as error:
             raise ClientGoneError(str(error)) from error
 
-    async def move(self, step: Work[R]) -> R:
+    async def move(self, step: Work[R], deadline_s: float = math.inf) -> R:
         """Do the step in a worker thread, again and again as long as it waits for the socket.
 
-        ClientGoneError where the connection breaks, or stands still for too long.
+        ClientGoneError where the connection breaks, stands still for too long, or waits beyond the deadline.
         """
         while True:
             try:
                 return await self._workers.run(step)
             except WouldBlock as block:
-                async with _limited(self._stall_timeout_s):
-                    await self._ready(block.wanted)
+                await self._ready(block, min(deadline_s, self._loop.time() + self._stall_timeout_s))
             except OSError as error:  # The store's are errors of its own: this is the socket's.
                 raise ClientGoneError(str(error)) from error
 
@@ -109,8 +115,7 @@ class Connection:
             try:
                 view = view[self.channel.send(view) :]
             except WouldBlock as block:
-                async with _limited(self._stall_timeout_s):
-                    await self._ready(block.wanted)
+                await self._ready(block, self._loop.time() + self._stall_timeout_s)
             except OSError as error:
                 raise ClientGoneError(str(error)) from error
 
@@ -127,18 +132,19 @@ class Connection:
         """End our side, and throw away what comes, for a while: otherwise the client may never see the answer."""
         with suppress(ClientGoneError, OSError):
             self.channel.end_sending()
-            async with _limited(LINGER_S):
-                while await self.move(self._discard):
-                    pass
+            deadline_s = self._loop.time() + LINGER_S
+            while await self.move(self._discard, deadline_s):
+                pass
 
     def close(self) -> None:
         """Idempotent."""
+        self._wait.close()
         with suppress(OSError):
             self.channel.close()
 
-    async def _read_head(self) -> tuple[Head, Body] | None:
+    async def _read_head(self, deadline_s: float) -> tuple[Head, Body] | None:
         while not find_head_end(self._rest):
-            received = await self._receive()
+            received = await self._receive(deadline_s)
             if not received:
                 return None
             self._rest += received
@@ -156,12 +162,12 @@ class Connection:
             return head, ChunkedBody(self.channel, connection)
         return head, SizedBody(self.channel, head.size_bytes, connection.trailing_data[0])
 
-    async def _receive(self) -> bytes:
+    async def _receive(self, deadline_s: float) -> bytes:
         while True:
             try:
                 return self._received()
             except WouldBlock as block:
-                await self._ready(block.wanted)
+                await self._ready(block, deadline_s)
             except OSError as error:
                 raise ClientGoneError(str(error)) from error
 
@@ -179,27 +185,8 @@ class Connection:
                 return False
         return True
 
-    async def _ready(self, wanted: Ready) -> None:
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[None] = loop.create_future()
-        descriptor = self.channel.descriptor
-        is_to_read = wanted is Ready.TO_READ
-        (loop.add_reader if is_to_read else loop.add_writer)(descriptor, _set, future)
+    async def _ready(self, block: WouldBlock, deadline_s: float) -> None:
         try:
-            await future
-        finally:
-            (loop.remove_reader if is_to_read else loop.remove_writer)(descriptor)
-
-
-@asynccontextmanager
-async def _limited(timeout_s: float) -> AsyncIterator[None]:
-    try:
-        async with asyncio.timeout(timeout_s):
-            yield
-    except TimeoutError as error:
-        raise ClientGoneError(f"nothing came or went for {timeout_s:g} s") from error
-
-
-def _set(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
+            await self._wait.until(block.wanted, deadline_s)
+        except DeadlineError as error:
+            raise ClientGoneError("nothing came or went for too long") from error

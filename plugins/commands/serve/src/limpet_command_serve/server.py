@@ -9,7 +9,6 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from limpet_command_serve.body import Body
@@ -22,6 +21,7 @@ from limpet_command_serve.policy import Policy
 from limpet_command_serve.protocol import Protocol, Request
 from limpet_command_serve.settings import Settings
 from limpet_command_serve.store import Store
+from limpet_command_serve.waiting import Sockets
 from limpet_command_serve.workers import Workers
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Server:
         self._tell = tell
         self._tls = tls
         self._workers = Workers()
+        self._sockets = Sockets()
         self._protocol = Protocol(store, policies, verifies_uploads=not settings.no_verify_upload, tell=tell)
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: dict[asyncio.Task[None], None] = {}
@@ -65,6 +66,7 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        self._sockets.start()
         try:
             for policy in self._policies:
                 await policy.start()
@@ -76,6 +78,7 @@ class Server:
         finally:
             for policy in self._policies:
                 await policy.close()
+            self._sockets.close()
             if not self._workers.close(HANGING_S):
                 # A disk or a network share hangs: its threads would keep the process for ever.
                 self._tell("the storage hangs: the server ends without waiting for it")
@@ -134,7 +137,7 @@ class Server:
     async def _serve_connection(self, accepted: socket.socket, client: str) -> None:
         task = asyncio.current_task()
         assert task is not None
-        channel: Channel | None = None
+        connection: Connection | None = None
         try:
             accepted.setblocking(False)
             channel = self._channel(accepted)
@@ -142,6 +145,7 @@ class Server:
                 channel,
                 client,
                 self._workers,
+                self._sockets.add(channel.descriptor),
                 stall_timeout_s=self._settings.stall_timeout_s,
                 alone=self._settings.proxy_auth_username,
             )
@@ -157,9 +161,8 @@ class Server:
             self._tell(f"unexpected {type(error).__name__}: {error}")
         finally:
             self._waiting.pop(task, None)
-            if channel is not None:
-                with suppress(OSError):
-                    channel.close()
+            if connection is not None:
+                connection.close()
             else:
                 accepted.close()
 
