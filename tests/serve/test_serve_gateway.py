@@ -238,6 +238,7 @@ def test_storage_is_away(tmp_path: Path) -> None:
             answers = list(threads.map(lambda one: ask(server, one[0], one[1], [], one[2]), asked))
         assert [answer.status for answer in answers] == [503] * len(asked)
         assert "127.0.0.1" in server.said()
+        assert not any(b"127.0.0.1" in answer.body for answer in answers), "clients know nothing of the storage"
         # SIGTERM ends the pauses between tries.
     finally:
         server.close()

@@ -46,7 +46,7 @@ def assemble(settings: Settings, tell: Tell) -> Parts:
         _verify_countless(settings)
     rights = _rights(settings, tell)
     days = _days(settings, rights)
-    return Parts(_store(settings, days), tuple(_policies(settings, rights, days, tell)))
+    return Parts(_store(settings, days, tell), tuple(_policies(settings, rights, days, tell)))
 
 
 def htpasswd_path(settings: Settings) -> Path:
@@ -54,11 +54,11 @@ def htpasswd_path(settings: Settings) -> Path:
     return _path(settings.htpasswd_file or os.path.join(settings.path, HTPASSWD_NAME))
 
 
-def _store(settings: Settings, days: RetentionDays | None) -> Store:
+def _store(settings: Settings, days: RetentionDays | None, tell: Tell) -> Store:
     if settings.backend is not None:
         from limpet_command_serve.gateway_store import GatewayStore  # noqa: PLC0415
 
-        return GatewayStore.of(settings)
+        return GatewayStore.of(settings, tell)
     if days is not None:
         from limpet_command_serve.removed import KeepingStore  # noqa: PLC0415
 

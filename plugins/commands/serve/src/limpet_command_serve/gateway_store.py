@@ -1,7 +1,8 @@
 """`GatewayStore`: repositories in any of Limpet's backends instead of a folder, `--backend LOCATION`.
 
 An upload is spooled to a temporary file and saved as a whole when it is complete; a download is loaded in ranges, the
-next one while the one before goes out.
+next one while the one before goes out. What the storage says of itself (where it is, what it is called) is told in the
+server's log; clients hear only what it means for them.
 """
 
 from __future__ import annotations
@@ -34,19 +35,22 @@ KNOWN_SIZES = 20_000
 """So many sizes of files are remembered, for clients that read a pack in many ranges."""
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
+Tell = Callable[[str], None]
+
 
 class GatewayStore(Store):
     """Each repository is a folder or prefix of that name below the location."""
 
-    def __init__(self, backends: GatewayBackends, spool_folder: str | None = None) -> None:
+    def __init__(self, backends: GatewayBackends, tell: Tell, spool_folder: str | None = None) -> None:
         self._backends = backends
+        self._tell = tell
         self._spool_folder = spool_folder
         self._ahead = ThreadPoolExecutor(AHEAD_THREADS, "limpet-serve-ahead")
         self._sizes = _Sizes(KNOWN_SIZES)
         self._saving = _OneAtATime()
 
     @classmethod
-    def of(cls, settings: Settings) -> Self:
+    def of(cls, settings: Settings, tell: Tell) -> Self:
         """The store at the location of the settings; UsageError, PluginError where that or an option is wrong.
 
         Nothing is asked of the backend's server yet.
@@ -60,7 +64,7 @@ class GatewayStore(Store):
         )
         backends = GatewayBackends(place)
         backends.verify()
-        return cls(backends)
+        return cls(backends, tell)
 
     def create(self, folders: Folders) -> None:
         with self._backend(folders) as backend:
@@ -93,7 +97,7 @@ class GatewayStore(Store):
         return _GatewayReading(size_bytes, load, self._ahead)
 
     def begin(self, file: StoredFile, size_bytes: int | None) -> Upload:
-        with _told():
+        with _spooling():
             return _GatewayUpload(self._commit, file, Spool(self._spool_folder))
 
     def remove(self, file: StoredFile) -> int:
@@ -120,8 +124,11 @@ class GatewayStore(Store):
 
     @contextmanager
     def _backend(self, folders: Folders) -> Iterator[Backend]:
-        with _told(), self._backends.use(folders) as backend:
-            yield backend
+        with _told(self._tell), self._backends.use(folders) as backend:
+            try:
+                yield backend
+            except MissingFileError as error:  # names the place where it is missing
+                raise MissingFileError("there is no such file") from error
 
 
 class _GatewayReading(Reading):
@@ -177,7 +184,7 @@ class _GatewayUpload(Upload):
         self._spool = spool
 
     def write(self, data: memoryview) -> None:
-        with _told():
+        with _spooling():
             self._spool.write(data)
 
     def commit(self) -> Outcome:
@@ -247,16 +254,29 @@ def _sha256(backend: Backend, handle: Handle, size_bytes: int) -> bytes:
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """What goes wrong behind the gateway, as the server knows it."""
+def _told(tell: Tell) -> Iterator[None]:
+    """What goes wrong behind the gateway, as the server knows it, in words that a client may see."""
     try:
         yield
     except (MissingFileError, NoSpaceError, BehindError):
         raise
     except BackendError as error:
+        tell(str(error))
         if _is_full(error):
-            raise NoSpaceError(str(error)) from error
-        raise BehindError(str(error), permanent=error.permanent, retry_after_s=error.retry_after_s) from error
+            raise NoSpaceError("the storage behind the gateway is full, its log says more") from error
+        meaning = "refuses this" if error.permanent else "does not answer for now"
+        raise BehindError(
+            f"the storage behind the gateway {meaning}, its log says more",
+            permanent=error.permanent,
+            retry_after_s=error.retry_after_s,
+        ) from error
+
+
+@contextmanager
+def _spooling() -> Iterator[None]:
+    """What goes wrong with the temporary file."""
+    try:
+        yield
     except OSError as error:
         reason = f"cannot spool the upload: {error.strerror}"
         if error.errno in _NO_SPACE:
