@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from limpet.errors import UsageError
 from limpet_command_serve.audit import AuditEntry, AuditLog
+from limpet_command_serve.audit_policy import MOST_PATH, AuditPolicy
+from limpet_command_serve.exchange import Exchange
 
 ENTRY = AuditEntry(
     time_s=1_700_000_000.25,
@@ -50,6 +52,15 @@ def test_a_client_cannot_write_lines_of_its_own() -> None:
     assert line.count(b"\n") == 1
     assert json.loads(line)["user"] == 'x"}\n{"user":"admin'
     assert b"\x1b" not in line
+
+
+def test_a_client_cannot_fill_the_log(tmp_path: Path) -> None:
+    """Without a login anybody may ask for a long path, again and again, that names nothing."""
+    path = tmp_path / "audit.log"
+    log = AuditLog(path, print)
+    AuditPolicy(log).answered(Exchange(0.0, "192.0.2.1", "GET", "/" + "x" * 15_000, status=401))
+    log.close()
+    assert json.loads(path.read_text())["path"] == "/" + "x" * (MOST_PATH - 1)
 
 
 def test_lines_go_to_the_file_that_has_the_name(tmp_path: Path) -> None:

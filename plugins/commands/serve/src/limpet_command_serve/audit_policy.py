@@ -7,6 +7,9 @@ from limpet_command_serve.exchange import Exchange
 from limpet_command_serve.names import Shape
 from limpet_command_serve.policy import Policy
 
+MOST_PATH = 1000
+"""Characters of a path that names nothing: nobody fills the disk, or the lines that wait for it, without a login."""
+
 
 class AuditPolicy(Policy):
     """Told of every exchange, the refused and the broken ones too."""
@@ -40,5 +43,5 @@ def _entry(exchange: Exchange) -> AuditEntry:
         sent_bytes=exchange.sent_bytes,
         duration_s=exchange.duration_s,
         reason=exchange.reason,
-        path=exchange.path if target is None else "",
+        path=exchange.path[:MOST_PATH] if target is None else "",
     )

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 import h11
 
-MOST_HEAD_BYTES = 16 * 1024
+MOST_HEAD_BYTES = 8 * 1024
+"""As nginx and Apache take; thousands of clients may each hold one that never ends, for half a minute."""
 MOST_REASON_BYTES = 300
 
 _PHRASES = {
