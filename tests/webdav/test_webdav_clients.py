@@ -191,6 +191,17 @@ def test_nothing_can_be_written(view: View, source: Path, method: str) -> None:
     assert view.ask("GET", f"{latest(source)}/page.html").status == 200
 
 
+def test_a_body_in_chunks(view: View) -> None:
+    """A chunk of any size would be held in memory, whoever sends it: none is read, and the connection ends."""
+    with socket.create_connection(("127.0.0.1", view.port), timeout=30) as connection:
+        connection.sendall(
+            b"PROPFIND / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nffffffffff\r\n"
+        )
+        with connection.makefile("rb") as answer:
+            assert answer.readline().startswith(b"HTTP/1.1 413 ")
+            assert b"connection: close" in answer.read().lower()
+
+
 def test_options(view: View, source: Path) -> None:
     """By this answer clients know that it is WebDAV, and that nothing can be locked for writing."""
     answer = view.ask("OPTIONS", f"{latest(source)}/page.html")

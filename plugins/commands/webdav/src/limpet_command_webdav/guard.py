@@ -64,6 +64,9 @@ class Guard:
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         """Answer the request, or hand it on with its body in memory and the bytes of its path as they came."""
+        if environ.get("wsgi.input_terminated"):
+            # cheroot would hold a chunk in memory, of whatever size it says it is. Under this status it closes.
+            return answer(environ, start_response, "413 Request Entity Too Large", "a body's length must come first")
         body = _read_body(environ)
         if self._credentials is not None and not self._credentials.match(environ.get("HTTP_AUTHORIZATION", "")):
             if "HTTP_AUTHORIZATION" in environ:
