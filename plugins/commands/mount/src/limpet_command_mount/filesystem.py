@@ -110,9 +110,9 @@ class Filesystem(pyfuse3.Operations):
         return no_entry() if place is None else self._node_entry(directory, place, name, listing.fields(place))
 
     async def _seen_attributes(self, inode: InodeT) -> EntryAttributes:
-        directory = self._inodes.directory(inode)
-        if directory is not None:
-            self._inodes.seen(directory)
+        known = self._inodes.counted(inode)
+        if known is not None:
+            self._inodes.seen(known)
         return await self._attributes(inode)
 
     @_answered
@@ -151,7 +151,7 @@ class Filesystem(pyfuse3.Operations):
             self._inodes.seen(child)
             inode = child.inode
         elif fields.get("links", 0) > 1 and fields.get("inode"):
-            inode = self._inodes.hard_link(directory, place, fields.get("device_id", 0), fields["inode"])
+            inode = self._inodes.hard_link(directory, place, fields)
         else:
             inode = self._inodes.file(directory, place)
         return node_attributes(fields, inode, owner_root=self._owner_root)

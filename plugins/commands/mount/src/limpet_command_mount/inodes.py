@@ -3,7 +3,7 @@
 A number is that of a folder, and the place of the entry in it: 39 bits of a hash of the folder's path (below a
 snapshot: of the snapshot's id and the path in it) and 24 bits, 0 for the folder itself. So numbers are the same in each
 mount, and no two folders share one even where names repeat. Names of one file (hard links) share a number: the highest
-bit is set, and the first of the names that was seen stands for all.
+bit is set, and the first of the names that was seen stands for all whose content is the same.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections import OrderedDict
 from hashlib import blake2b
 from typing import NamedTuple
 
+from limpet.format.fields import Fields
 from limpet.format.node import Node
 from limpet.operations.browse import TreeFolder, ViewFolder
 from pyfuse3 import ROOT_INODE, FUSEError, InodeT
@@ -24,7 +25,7 @@ _NUMBER_MASK = (1 << 39) - 1
 _HARD_LINK_MASK = HARD_LINK - 1
 
 KEPT_FORGOTTEN = 100_000
-"""Folders that the kernel has forgotten are remembered up to this: an NFS client may still know them."""
+"""Folders and hard links that the kernel has forgotten are remembered up to this: an NFS client may know them."""
 
 
 class Directory:
@@ -68,14 +69,25 @@ class Place(NamedTuple):
     place: int
 
 
+class HardLink:
+    """A file with several names that was seen by one of them."""
+
+    __slots__ = ("lookups", "number", "place")
+
+    def __init__(self, number: int, place: Place) -> None:
+        self.number = number
+        self.place = place
+        self.lookups = 0
+
+
 class Inodes:
-    """All folders that were seen and not dropped since. For one thread."""
+    """All folders and hard links that were seen and not dropped since. For one thread."""
 
     def __init__(self, root: ViewFolder) -> None:
         self.root = Directory(0, None, b"", root, node=root.node())
         self._directories = {0: self.root}
         self._forgotten: OrderedDict[int, None] = OrderedDict()
-        self._hard_links: dict[int, Place] = {}
+        self._hard_links: dict[int, HardLink] = {}
 
     def directory(self, inode: int) -> Directory | None:
         """The folder whose inode this is; None for what is no folder or is not known."""
@@ -86,7 +98,8 @@ class Inodes:
     def place(self, inode: int) -> Place | None:
         """Where the entry that is no folder is; None for a folder, and for what is not known."""
         if inode & HARD_LINK:
-            return self._hard_links.get(inode)
+            link = self._hard_links.get(inode)
+            return None if link is None else link.place
         directory = self._directories.get(inode >> PLACE_BITS)
         place = inode & LAST_PLACE
         return None if directory is None or not place else Place(directory, place - 1)
@@ -98,13 +111,20 @@ class Inodes:
             raise FUSEError(errno.EOVERFLOW)
         return InodeT(directory.number << PLACE_BITS | place + 1)
 
-    def hard_link(self, directory: Directory, place: int, device: int, inode: int) -> InodeT:
-        """The inode number of a file with several names."""
-        digest = blake2b(b"%d %d %d" % (directory.snapshot_number, device, inode), digest_size=8).digest()
-        number = InodeT(HARD_LINK | int.from_bytes(digest) & _HARD_LINK_MASK)
-        if number not in self._hard_links:
-            self._hard_links[number] = Place(directory, place)
-        return number
+    def hard_link(self, directory: Directory, place: int, fields: Fields) -> InodeT:
+        """The inode number of a file with several names, which the kernel is told once more.
+
+        The content counts: it may have changed while its names were backed up one after the other.
+        """
+        file = directory.snapshot_number, fields.get("device_id", 0), fields["inode"]
+        content = fields.get("content") or (), fields.get("linktarget")
+        digest = blake2b(repr((file, *content)).encode(), digest_size=8).digest()
+        number = HARD_LINK | int.from_bytes(digest) & _HARD_LINK_MASK
+        link = self._hard_links.get(number)
+        if link is None:
+            link = self._hard_links[number] = HardLink(number, Place(directory, place))
+        self.seen(link)
+        return InodeT(number)
 
     def child(
         self,
@@ -131,26 +151,32 @@ class Inodes:
                 return known
             number = number + 1 & _NUMBER_MASK
 
-    def seen(self, directory: Directory) -> None:
-        """The kernel was told the folder's number once more."""
-        if not directory.lookups:
-            self._forgotten.pop(directory.number, None)
-        directory.lookups += 1
+    def seen(self, known: Directory | HardLink) -> None:
+        """The kernel was told the number once more."""
+        if not known.lookups:
+            self._forgotten.pop(known.number, None)
+        known.lookups += 1
+
+    def counted(self, inode: int) -> Directory | HardLink | None:
+        """The folder or hard link of that number; of other files nothing is kept."""
+        return self._hard_links.get(inode) if inode & HARD_LINK else self.directory(inode)
 
     def forget(self, inode: int, lookups: int) -> None:
         """The kernel has forgotten the number so many times."""
-        if inode & LAST_PLACE or inode & HARD_LINK:
+        known = self.counted(inode)
+        if known is None or not known.number:
             return
-        directory = self._directories.get(inode >> PLACE_BITS)
-        if directory is None or not directory.number:
-            return
-        directory.lookups = max(0, directory.lookups - lookups)
-        if not directory.lookups:
-            self._forgotten[directory.number] = None
+        known.lookups = max(0, known.lookups - lookups)
+        if not known.lookups:
+            self._forgotten[known.number] = None
             if len(self._forgotten) > KEPT_FORGOTTEN:
-                self._drop(*self._forgotten.popitem(last=False))
+                self._drop(next(iter(self._forgotten)))
 
-    def _drop(self, number: int, _: None) -> None:
+    def _drop(self, number: int) -> None:
+        del self._forgotten[number]
+        if number & HARD_LINK:
+            del self._hard_links[number]
+            return
         directory = self._directories[number]
         if directory.children:
             self._forgotten[number] = None  # later: those in it are still known
