@@ -81,6 +81,18 @@ def test_refused_upload_over_tls_gets_its_answer(tmp_path: Path) -> None:
         server.close()
 
 
+def test_passed_socket_that_does_not_listen(tmp_path: Path) -> None:
+    """With `Accept=yes` systemd passes a connection: a server that waits for others on it never ends."""
+    script = (
+        "import os, socket, sys; passed = socket.socket(); passed.bind(('127.0.0.1', 0)); os.dup2(passed.fileno(), 3);"
+        "os.set_inheritable(3, True);"
+        "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1'); os.execv(sys.executable, sys.argv[1:])"
+    )
+    command = [sys.executable, "-c", script, *LIMPET, "serve", "--path", str(tmp_path), "--no-auth"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=START_LIMIT_S, check=False)
+    assert (ended.returncode, "Accept=no" in ended.stderr) == (1, True), ended.stderr
+
+
 def test_old_tls_is_refused(tmp_path: Path) -> None:
     """Who asks for TLS 1.3 must not be talked down."""
     authority = identity("localhost", "localhost")

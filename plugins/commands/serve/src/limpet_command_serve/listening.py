@@ -106,7 +106,10 @@ def _passed_by_systemd() -> socket.socket | None:
     count = os.environ.get("LISTEN_FDS", "0")
     if count != "1":
         raise UsageError(f"systemd passed {count} sockets, and one is expected: leave one ListenStream= in the unit")
-    return socket.socket(fileno=_FIRST_PASSED)
+    passed = socket.socket(fileno=_FIRST_PASSED)
+    if not passed.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        raise UsageError("the socket that systemd passed does not listen: the unit needs ListenStream= and Accept=no")
+    return passed
 
 
 def _is_passed(listener: socket.socket) -> bool:

@@ -121,12 +121,15 @@ class Server:
                     self._tell(f"cannot take another connection: {error.strerror}; {len(self._tasks)} are open")
                     self._close_oldest()
                     await asyncio.sleep(ACCEPT_PAUSE_S)
+                await asyncio.sleep(0)  # as below
                 continue
             if len(self._tasks) >= self._settings.most_connections:
                 self._close_oldest()
             task = loop.create_task(self._serve_connection(connection, _client(address)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            # While clients queue, accepting waits for nothing: nobody would be served, nor could any be closed.
+            await asyncio.sleep(0)
 
     def _close_oldest(self) -> None:
         if self._waiting:
