@@ -17,8 +17,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
+
 from tests.safety.program import PASSWORD, Ended, Running, Site
-from tests.services.process import program, unavailable
+from tests.services.process import program
 
 JUDGED = os.environ.get("LIMPET_MOUNT_JUDGE", "")
 END_LIMIT_S = 20.0
@@ -126,7 +128,8 @@ def point_at(site: Site, location: str) -> None:
 def require_fuse() -> None:
     """The test ends where nothing can be mounted."""
     if not os.path.exists("/dev/fuse"):
-        unavailable("no /dev/fuse: the kernel has no FUSE, or this container may not use it")
+        # A kernel is nothing that `make test` could install.
+        pytest.skip("no /dev/fuse: the kernel has no FUSE, or this container may not use it")
     if os.geteuid() != 0:
         program("fusermount3")
 

@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.safety.program import Site
-from tests.services.process import PEERS, program, unavailable
+from tests.services.process import PEERS, program
 from tests.webdav.viewing import View, latest, start_view
 
 MIB = 1 << 20
@@ -290,7 +290,7 @@ def test_davfs2(view: View, source: Path, tmp_path: Path) -> None:
     """Where FUSE may be used, but nothing of ours be installed, it is a file system all the same."""
     mounter = program("mount.davfs")
     if os.geteuid() != 0 or not os.path.exists("/dev/fuse"):
-        unavailable("davfs2 mounts as root, through /dev/fuse")
+        pytest.skip("davfs2 mounts as root, through /dev/fuse")
     point, settings = tmp_path / "point", tmp_path / "davfs2.conf"
     point.mkdir()
     with tempfile.TemporaryDirectory(dir="/var/tmp") as cache:
