@@ -6,9 +6,9 @@ import socket
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO
 
+from tests.services.closing import Closing
 from tests.services.rest_server import RestServer
 
 TIMEOUT_S = 60.0
@@ -26,7 +26,7 @@ class Answer:
     body: bytes = b""
 
 
-class Wire:
+class Wire(Closing):
     """One connection to a server."""
 
     def __init__(self, server: RestServer, timeout_s: float = TIMEOUT_S) -> None:
@@ -92,14 +92,6 @@ class Wire:
         self._incoming.close()
         self.socket.close()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _line(self) -> bytes:
         line = self._incoming.readline()
         if not line.endswith(b"\r\n"):
@@ -162,7 +154,7 @@ def ask(server: RestServer, method: str, target: str, headers: Headers = (), bod
         return wire.ask(method, target, headers, body)
 
 
-class Connections:
+class Connections(Closing):
     """One request after the other, on one connection for as long as the server keeps it."""
 
     def __init__(self, server: RestServer) -> None:
@@ -182,14 +174,6 @@ class Connections:
         if self._wire is not None:
             self._wire.close()
             self._wire = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _ask(self, method: str, target: str, body: bytes | None, headers: Headers) -> Answer:
         self._wire = self._wire or Wire(self._server)

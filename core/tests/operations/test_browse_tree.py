@@ -226,25 +226,15 @@ def test_old_snapshots(handmade: Handmade) -> None:
     assert shown(listing(handmade, inner, handmade.file(b"c"))) == [b"b", b"c", b"d"]
 
 
-def test_damaged_tree(handmade: Handmade) -> None:
-    """A tree damaged behind its beginning stays an error, however often it is asked: no file seems to vanish."""
-    node = b'{"name":"%07d","type":"file","mode":420,"content":null}'
-    nodes = [node % number for number in range(8 * PART_BYTES // len(node))]
-    data = b'{"nodes":[' + b",".join(nodes) + b",{]}\n"
-    found = Listing(BlobId(bytes(32)), lambda _: data)
-    for _ in range(2):
-        with pytest.raises(IntegrityError):
-            shown(found)
-        with pytest.raises(IntegrityError):
-            found.number(b"not there")
+NONSENSE = b'{"name":7,"type":"file","content":null}'
 
 
-def test_a_name_that_is_none_behind_the_beginning(handmade: Handmade) -> None:
-    """A large folder with a node that makes no sense stays an error: the rest must not pass for all of it."""
+@pytest.mark.parametrize(("late", "end"), [(b"{", b"\n"), (NONSENSE, b"]}\n")], ids=["no JSON", "a name that is none"])
+def test_damaged_behind_the_beginning(late: bytes, end: bytes) -> None:
+    """A large tree stays an error, however often it is asked: no file seems to vanish, and a part is not the whole."""
     node = b'{"name":"%07d","type":"file","mode":420,"content":null}'
     nodes = [node % number for number in range(8 * PART_BYTES // len(node))]
-    nodes[-3] = b'{"name":7,"type":"file","content":null}'
-    data = b'{"nodes":[' + b",".join(nodes) + b"]}\n"
+    data = b'{"nodes":[' + b",".join([*nodes, late]) + end
     found = Listing(BlobId(bytes(32)), lambda _: data)
     for _ in range(2):
         with pytest.raises(IntegrityError):
