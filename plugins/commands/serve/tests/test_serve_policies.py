@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from limpet.cli.session import Session
-from limpet_command_serve.attempts import FREE_GUESSES
+from limpet.contracts.guesses import FREE_GUESSES
 from limpet_command_serve.user_commands import user_group
 
 from tests.serve.cases import login

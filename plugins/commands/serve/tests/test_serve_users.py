@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from limpet.contracts.guesses import FREE_GUESSES, PAUSE_S, TooManyAttempts
 from limpet.errors import UsageError
 from limpet_command_serve import htpasswd
-from limpet_command_serve.attempts import FREE_GUESSES, PAUSE_S, TooManyAttempts, network_of
 from limpet_command_serve.htpasswd import decode_htpasswd, hash_password, is_password, with_user
-from limpet_command_serve.private_file import replace_private
 from limpet_command_serve.users import Users
 
 PASSWORD = "geheim!"
@@ -215,13 +212,6 @@ def test_a_broken_or_vanished_file_is_told_and_locks_nobody_out(tmp_path: Path, 
     assert str(path) in told[0]
     with pytest.raises(UsageError, match="htpasswd"):
         make_users(path, clock)
-
-
-def test_an_ipv6_client_is_his_network() -> None:
-    """Who has 2^64 addresses must not have as many times ten guesses."""
-    assert network_of("2001:db8::1") == network_of("2001:db8::ffff")
-    assert network_of("::ffff:192.0.2.7") == "192.0.2.7"
-    assert network_of("unix") == "unix"
 
 
 def test_the_file_is_replaced_privately(tmp_path: Path) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from limpet_command_serve.attempts import TooManyAttempts
+from limpet.contracts.guesses import TooManyAttempts
+
 from limpet_command_serve.credentials import CHALLENGE, decode_basic
 from limpet_command_serve.exchange import Exchange, Refusal
 from limpet_command_serve.policy import Policy

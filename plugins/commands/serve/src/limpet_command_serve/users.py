@@ -14,11 +14,12 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
+from limpet.contracts.guesses import Guesses
 from limpet.errors import UsageError
 from limpet.format.native import Sha256
 
-from limpet_command_serve.attempts import Attempts
 from limpet_command_serve.htpasswd import Htpasswd, decode_htpasswd, hash_password, is_password
+from limpet_command_serve.turns import Turns
 
 REMEMBERED_S = 60.0
 """How long a right password is known without another look; prolonged by every use, as rest-server does."""
@@ -82,7 +83,8 @@ class Users:
         self._htpasswd = Htpasswd({})
         self._tell = tell
         self._now = now
-        self._attempts = Attempts(now=now)
+        self._guesses = Guesses(now=now)
+        self._turns = Turns()
         self._key = os.urandom(32)
         self._remembered: dict[str, tuple[bytes, float]] = {}
         self._running: dict[bytes, asyncio.Task[bool]] = {}
@@ -113,7 +115,7 @@ class Users:
             return True
         running = self._running.get(digest)
         if running is None:
-            self._attempts.begin(client, user)
+            self._guesses.begin(client, user)
             running = asyncio.create_task(self._look(user, stored, secret, client))
             self._running[digest] = running
             running.add_done_callback(lambda _: self._running.pop(digest, None))
@@ -129,12 +131,12 @@ class Users:
         """Compare in a thread, one password of a client after the other."""
         is_guess = False
         try:
-            async with self._attempts.turn(client):
+            async with self._turns.turn(client):
                 loop = asyncio.get_running_loop()
                 is_guess = not await loop.run_in_executor(self._threads, self._compare, stored, secret)
         finally:
             if not is_guess:
-                self._attempts.forget(client, user)
+                self._guesses.forget(client, user)
         return not is_guess
 
     def _compare(self, stored: str | None, secret: bytes) -> bool:

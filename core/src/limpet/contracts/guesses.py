@@ -1,26 +1,21 @@
 """How often a client may try passwords: the brute force stops, and nobody else is locked out by it.
 
-A guess is counted for its client and the name it tries: who guesses shuts out himself only, and even he gets in
-where the password was right a moment ago.
+A guess is counted for its client and the name it tries: who guesses shuts out himself only.
 """
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
+import threading
 import time
-from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
-from limpet_command_serve.rate import Buckets
+from limpet.contracts.buckets import Buckets
 
 FREE_GUESSES = 10
 """Wrong passwords in a row without any waiting: an old password in a script is not an attack."""
 PAUSE_S = 10.0
 """Each further guess, for one client and user: 8,640 a day."""
-MOST_WAITING = 100
-"""Passwords of one client that wait to be looked at; one at a time is."""
 
 
 class TooManyAttempts(Exception):  # noqa: N818  # no failure of ours
@@ -31,39 +26,24 @@ class TooManyAttempts(Exception):  # noqa: N818  # no failure of ours
         self.retry_after_s = retry_after_s
 
 
-class Attempts:
-    """Counts the guesses of each client. For one thread: the event loop's."""
+class Guesses:
+    """Counts the guesses of each client, of any thread."""
 
     def __init__(self, *, now: Callable[[], float] = time.monotonic) -> None:
-        self._guesses = Buckets[tuple[str, str]](1 / PAUSE_S, FREE_GUESSES, now=now)
-        self._waiting: Counter[str] = Counter()
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._buckets = Buckets[tuple[str, str]](1 / PAUSE_S, FREE_GUESSES, now=now)
+        self._lock = threading.Lock()
 
     def begin(self, client: str, user: str) -> None:
         """Count a guess before it is looked at, for they come in parallel; TooManyAttempts where it is one too many."""
-        wait_s = self._guesses.try_take((network_of(client), user))
+        with self._lock:
+            wait_s = self._buckets.try_take((network_of(client), user))
         if wait_s:
             raise TooManyAttempts(wait_s)
 
     def forget(self, client: str, user: str) -> None:
         """It was no guess, or nobody looked at it: it does not count."""
-        self._guesses.give_back((network_of(client), user))
-
-    @asynccontextmanager
-    async def turn(self, client: str) -> AsyncIterator[None]:
-        """While a password of the client is looked at, one after the other; TooManyAttempts where too many wait."""
-        network = network_of(client)
-        if self._waiting[network] >= MOST_WAITING:
-            raise TooManyAttempts(1.0)
-        self._waiting[network] += 1
-        lock = self._turns.setdefault(network, asyncio.Lock())
-        try:
-            async with lock:
-                yield
-        finally:
-            self._waiting[network] -= 1
-            if not self._waiting[network]:
-                del self._waiting[network], self._turns[network]
+        with self._lock:
+            self._buckets.give_back((network_of(client), user))
 
 
 def network_of(client: str) -> str:
