@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from limpet.contracts.guesses import FREE_GUESSES, PAUSE_S, TooManyAttempts
 from limpet.errors import UsageError
 from limpet_command_serve import htpasswd
 from limpet_command_serve.htpasswd import decode_htpasswd, hash_password, is_password, with_user
+from limpet_command_serve.private_file import replace_private
 from limpet_command_serve.users import Users
 
 PASSWORD = "geheim!"
