@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 import pytest
 from limpet.contracts.backend import FileKind
 from limpet.errors import BackendError, MissingFileError
+from limpet_command_serve import beneath
 from limpet_command_serve.folder_store import UPLOADS, FolderStore
 from limpet_command_serve.names import StoredFile
 from limpet_command_serve.store import Outcome
+
+from tests.services.waiting import wait_for
 
 DATA = b"some content" * 1000
 ID = hashlib.sha256(DATA).hexdigest()
@@ -126,6 +132,135 @@ def test_sweep_spares_a_server_beside_it(store: FolderStore) -> None:
         FolderStore(store.root).sweep()
         assert upload.commit() is Outcome.STORED
     assert files(store.root) == [f"host/data/{ID[:2]}/{ID}"]
+
+
+def test_two_servers_give_a_name_once(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes on one folder share no lock: the file that is there must stay, whoever looked before it came."""
+    other = FolderStore(store.root)
+    for has_links in (True, False):
+        file = StoredFile(("host",), FileKind.INDEX, f"{has_links:064x}")
+        with store.begin(file, None) as late, other.begin(file, None) as early:
+            late.write(memoryview(b"late"))
+            early.write(memoryview(b"early"))
+            assert early.commit() is Outcome.STORED
+            if has_links:  # as if it had looked a moment before
+                monkeypatch.setattr("limpet_command_serve.folder_store._exists", lambda name, folder: False)
+            else:
+                monkeypatch.undo()
+                monkeypatch.setattr(os, "link", _unlinkable)
+            assert late.commit() is Outcome.OTHER
+        with other.open(file) as reading:
+            buffer = memoryview(bytearray(9))
+            assert bytes(buffer[: reading.read_into(0, buffer)]) == b"early"
+
+
+def _unlinkable(*_names: str, **_options: object) -> None:
+    raise PermissionError(errno.EPERM, "what file systems answer that have no hard links")
+
+
+def test_sweep_takes_no_file_that_is_just_made(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that starts between the making of a file and its lock would take it away under the upload."""
+    flock, swept = fcntl.flock, list[int]()
+
+    def sweep_first(descriptor: int, operation: int) -> None:
+        if operation == fcntl.LOCK_SH and not swept:
+            swept.append(FolderStore(store.root).sweep())
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", sweep_first)
+    assert save(store, PACK) is Outcome.STORED
+    assert swept == [1]
+    assert files(store.root) == [f"host/data/{ID[:2]}/{ID}"]
+
+
+def test_sweep_where_there_are_no_locks(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nobody can tell whose a file is, only what stood still for a day goes."""
+
+    def no_locks(_descriptor: int, _operation: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with store.begin(PACK, None) as upload:
+        upload.write(memoryview(DATA))
+        (old,) = Path(store.root, "host", UPLOADS).iterdir()
+        assert store.sweep() == 0
+        os.utime(old, (0, 0))
+        assert store.sweep() == 1
+
+
+def test_an_upload_is_durable_before_it_is_told(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power failure a file that a client was told of must be there: content, name, and every new folder."""
+    steps: list[str] = []
+
+    def place(descriptor: int) -> str:
+        return os.path.relpath(os.readlink(f"/proc/self/fd/{descriptor}"), store.root).split(f"{UPLOADS}/")[0]
+
+    real = {name: getattr(os, name) for name in ("fsync", "link", "mkdir")}
+
+    def fsync(descriptor: int) -> None:
+        steps.append(f"sync {place(descriptor)}")
+        real["fsync"](descriptor)
+
+    def link(name: str, new: str, **given: int) -> None:
+        steps.append("name")
+        real["link"](name, new, **given)
+
+    def mkdir(name: str, *mode: int, dir_fd: int) -> None:
+        steps.append(f"make {os.path.join(place(dir_fd), name)}")
+        real["mkdir"](name, *mode, dir_fd=dir_fd)
+
+    for wrapped in (fsync, link, mkdir):
+        monkeypatch.setattr(os, wrapped.__name__, wrapped)
+    with store.begin(StoredFile(("new",), FileKind.LOCK, ID), None) as upload:
+        upload.write(memoryview(DATA))
+        assert upload.commit() is Outcome.STORED
+    assert steps == [
+        "make ./new",
+        "sync .",
+        f"make new/{UPLOADS}",
+        "sync new",
+        "make ./new",
+        "sync .",
+        "make new/locks",
+        "sync new",
+        "sync new/",
+        "name",
+        "sync new/locks",
+    ]
+
+
+def test_a_folder_that_another_upload_has_just_made(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one who finds the folder must not be told of success before the one who made it has made it durable."""
+    made, go_on, told = threading.Event(), threading.Event(), threading.Event()
+    sync = beneath.sync_folder
+
+    def slow_sync(descriptor: int) -> None:
+        if threading.current_thread().name == "maker" and os.path.exists(os.path.join(store.root, "new", "locks")):
+            made.set()
+            assert go_on.wait(10)
+        sync(descriptor)
+
+    monkeypatch.setattr(beneath, "sync_folder", slow_sync)
+
+    def upload(name: str) -> None:
+        assert save(store, StoredFile(("new",), FileKind.LOCK, name * 64)) is Outcome.STORED
+
+    def find() -> None:
+        upload("b")
+        told.set()
+
+    maker = threading.Thread(target=upload, args=("a",), name="maker")
+    maker.start()
+    assert made.wait(10)
+    finder = threading.Thread(target=find)
+    finder.start()
+    path = Path(store.root, "new", "locks", "b" * 64)
+    wait_for(path.exists, "the name of the second upload")
+    assert not told.wait(0.2)
+    go_on.set()
+    maker.join(10)
+    finder.join(10)
+    assert told.is_set()
 
 
 def test_missing_folders_are_made_but_never_the_root(store: FolderStore, tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _UNSYNCED = {errno.ENOTSUP, errno.EINVAL, errno.ENOSYS}
@@ -30,11 +30,9 @@ def make_folders(root: str, parts: Sequence[str], mode: int) -> None:
     """Make the folder and those above it, durably; those that are there are left as they are."""
     for depth, name in enumerate(parts):
         with opened_folder(root, parts[:depth]) as above:
-            try:
+            with suppress(FileExistsError):
                 os.mkdir(name, mode, dir_fd=above)
-            except FileExistsError:
-                continue
-            sync_folder(above)
+            sync_folder(above)  # Also where it was there: who made it may not have come so far.
 
 
 def sync_folder(descriptor: int) -> None:

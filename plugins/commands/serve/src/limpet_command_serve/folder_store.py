@@ -1,7 +1,8 @@
 """Repositories in folders, as rest-server and restic's local backend lay them out: packs in `data/xx/`.
 
-Uploads grow in the folder `.uploads` of their repository, which no request can name, and move when they are whole and
-durable. Symbolic links below the root are not followed, whoever made them; a mount point is no link.
+Uploads grow in the folder `.uploads` of their repository, which no request can name, and get their name when they are
+whole and durable, in one step that fails where somebody has it, a second server on the same folder too. Symbolic links
+below the root are not followed, whoever made them; a mount point is no link.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import fcntl
 import os
 import stat
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TypeVar
@@ -30,10 +32,16 @@ UPLOADS = ".uploads"
 PREFIXES = tuple(f"{number:02x}" for number in range(256))
 _KINDS = tuple(kind.value for kind in FileKind if kind is not FileKind.CONFIG)
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_SWEEP_FLAGS = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""Also for writing: a lock over NFS wants that."""
 _NEW_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 """A link in the place of a folder or file is ENOTDIR or ELOOP: it is as if it were not there."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+"""What file systems answer that have no hard links."""
+_ABANDONED_S = 86_400.0
+"""An upload whose file stood still for so long is none any more, where no lock can tell; it is cut much sooner."""
 
 
 class FolderStore(Store):
@@ -45,16 +53,19 @@ class FolderStore(Store):
         self.root = root
         self.folder_mode, self.file_mode = (0o770, 0o660) if for_group else (0o700, 0o600)
         self.placing = threading.Lock()
-        """Held while a name is looked up and given: of two uploads of one name, the second one meets the first."""
+        """Held while a name is looked up and given, where the file system cannot do that in one step."""
+        self.making = threading.Lock()
+        """Held from the making of a folder until it is durable: what others store in it is so no sooner."""
 
     def create(self, folders: Folders) -> None:
         with told(f"cannot make the repository {'/'.join(folders) or '/'}"):
             os.makedirs(self.root, self.folder_mode, exist_ok=True)
-            make_folders(self.root, folders, self.folder_mode)
-            with opened_folder(self.root, folders) as repository:
-                self._make_all(repository, _KINDS)
-            with opened_folder(self.root, (*folders, FileKind.PACK.value)) as data:
-                self._make_all(data, PREFIXES)
+            with self.making:
+                make_folders(self.root, folders, self.folder_mode)
+                with opened_folder(self.root, folders) as repository:
+                    self._make_all(repository, _KINDS)
+                with opened_folder(self.root, (*folders, FileKind.PACK.value)) as data:
+                    self._make_all(data, PREFIXES)
 
     def list(self, folders: Folders, kind: FileKind) -> Iterator[FileInfo]:
         parts = (*folders, kind.value)
@@ -144,9 +155,7 @@ class FolderStore(Store):
             opened_folder(self.root, (*folders, UPLOADS)) as uploads,
         ):
             for name in os.listdir(uploads):
-                if _is_abandoned(name, uploads):
-                    os.unlink(name, dir_fd=uploads)
-                    count += 1
+                count += _remove_abandoned(name, uploads)
         return count
 
 
@@ -183,10 +192,12 @@ class FolderUpload(Upload):
             os.unlink(self._temporary, dir_fd=uploads)
 
     def _open_new(self) -> int:
-        with opened_folder(self._store.root, self._uploads) as uploads:
-            descriptor = os.open(self._temporary, _NEW_FLAGS, self._store.file_mode, dir_fd=uploads)
-        _hold(descriptor)
-        return descriptor
+        while True:
+            with opened_folder(self._store.root, self._uploads) as uploads:
+                descriptor = os.open(self._temporary, _NEW_FLAGS, self._store.file_mode, dir_fd=uploads)
+            if _hold(descriptor):
+                return descriptor
+            os.close(descriptor)
 
     def _place(self) -> Outcome:
         root, name = self._store.root, name_of(self._file)
@@ -194,23 +205,40 @@ class FolderUpload(Upload):
             opened_folder(root, self._store.parts(self._file)) as folder,
             opened_folder(root, self._uploads) as uploads,
         ):
-            with self._store.placing:
-                is_new = not _exists(name, folder)
-                if is_new:
-                    os.rename(self._temporary, name, src_dir_fd=uploads, dst_dir_fd=folder)
+            is_new = self._give_name(name, uploads, folder)
             sync_folder(folder)
+            with self._store.making:
+                pass  # Who made the folder a moment ago has made it durable, too.
         if is_new:
             return Outcome.STORED
         with self._store.open(self._file) as stored, FileReading(os.dup(self._descriptor)) as ours:
             return Outcome.SAME if same_content(stored, ours) else Outcome.OTHER
+
+    def _give_name(self, name: str, uploads: int, folder: int) -> bool:
+        """Give the file its name in one step, whichever processes want to; whether nobody had it."""
+        try:
+            os.link(self._temporary, name, src_dir_fd=uploads, dst_dir_fd=folder, follow_symlinks=False)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+        else:
+            return True
+        with self._store.placing:
+            if _exists(name, folder):
+                return False
+            os.rename(self._temporary, name, src_dir_fd=uploads, dst_dir_fd=folder)
+            return True
 
     def _in_folders(self, step: Callable[[], R]) -> R:
         """Do it, with the folders made that it misses; never the root: its disk may not be mounted."""
         try:
             return step()
         except FileNotFoundError:
-            for parts in (self._uploads, self._store.parts(self._file)):
-                make_folders(self._store.root, parts, self._store.folder_mode)
+            with self._store.making:
+                for parts in (self._uploads, self._store.parts(self._file)):
+                    make_folders(self._store.root, parts, self._store.folder_mode)
             return step()
 
 
@@ -263,25 +291,38 @@ def _storing(file: StoredFile) -> Iterator[None]:
         raise BackendError(str(error)) from error
 
 
-def _hold(descriptor: int) -> None:
-    """Mark the file as being written; a server that starts beside this one leaves it alone."""
+def _hold(descriptor: int) -> bool:
+    """Mark the file as being written, so that a server which starts beside this one leaves it alone.
+
+    Whether it is there: one that swept may have taken it before.
+    """
     with suppress(OSError):  # not all file systems have locks
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return os.fstat(descriptor).st_nlink > 0
 
 
-def _is_abandoned(name: str, folder: int) -> bool:
+def _remove_abandoned(name: str, folder: int) -> bool:
+    """Remove the file unless somebody writes it; whether it is gone. It is locked until then: nobody begins with it."""
     try:
-        descriptor = os.open(name, _READ_FLAGS, dir_fd=folder)
+        descriptor = os.open(name, _SWEEP_FLAGS, dir_fd=folder)
     except FileNotFoundError:
         return False
+    try:
+        if not _is_abandoned(descriptor):
+            return False
+        os.unlink(name, dir_fd=folder)
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _is_abandoned(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        return True
-    finally:
-        os.close(descriptor)
+        return os.fstat(descriptor).st_mtime < time.time() - _ABANDONED_S
     return True
 
 
