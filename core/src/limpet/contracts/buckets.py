@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -60,7 +61,7 @@ class Buckets(Generic[K]):
             self._paid_until[key] -= amount / self.per_s
 
     def _level(self, key: K, now: float) -> float:
-        return max(self._paid_until.get(key, 0.0), now - self._burst_s)
+        return max(self._paid_until.get(key, -math.inf), now - self._burst_s)
 
     def _set(self, key: K, paid_until: float, now: float) -> None:
         self._paid_until[key] = paid_until
