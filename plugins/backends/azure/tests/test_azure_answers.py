@@ -14,7 +14,7 @@ from limpet_backend_azure.credentials import DefaultCredential
 
 from tests.services.azurite_server import ACCOUNT, KEY, ManagedIdentity
 from tests.services.fixed_answer import FixedAnswer
-from tests.services.slow_reader import SlowReader
+from tests.services.slow_reader import BODY_BYTES, LIMIT_S, SlowReader
 
 
 def opened(url: str, place: str = "container:/") -> AzureBackend:
@@ -59,11 +59,11 @@ def test_other_bytes_than_were_asked_for() -> None:
 
 def test_an_upload_may_take_longer_than_the_time_limit() -> None:
     """A slow line is not a stuck request: over one, no pack would ever arrive."""
-    with SlowReader(3.0) as server:
+    with SlowReader() as server:
         options = {"account-name": ACCOUNT, "account-key": KEY, "endpoint": f"http://127.0.0.1:{server.port}"}
-        backend = AzureBackend.open("container:/", options, Transport(stuck_request_timeout_s=2.0))
+        backend = AzureBackend.open("container:/", options, Transport(stuck_request_timeout_s=LIMIT_S))
         with pytest.raises(BackendError, match="does not say that it is stored"):  # it takes bytes, and keeps none
-            save_all(backend, FileKind.PACK, [some_bytes(12 << 20)])
+            save_all(backend, FileKind.PACK, [some_bytes(BODY_BYTES)])
         backend.close()
 
 

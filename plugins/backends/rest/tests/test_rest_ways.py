@@ -24,7 +24,7 @@ from tests.services.fixed_answer import FixedAnswer
 from tests.services.process import PEERS, ServerProcess, free_port, program
 from tests.services.rest_server import RestServer, certificate_bundle
 from tests.services.rest_v1 import VersionOneProxy
-from tests.services.slow_reader import SlowReader
+from tests.services.slow_reader import BODY_BYTES, LIMIT_S, SlowReader
 
 PASSWORD = "a secret"
 
@@ -326,10 +326,10 @@ def test_an_upload_may_take_longer_than_the_time_limit(tmp_path: Path) -> None:
     """A slow line is not a stuck request: over one, no pack would ever arrive."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(identity("server").write(tmp_path / "server.pem"))
-    with SlowReader(3.0, tls) as server:
-        transport = Transport(stuck_request_timeout_s=2.0, verify_tls=False)
+    with SlowReader(tls) as server:
+        transport = Transport(stuck_request_timeout_s=LIMIT_S, verify_tls=False)
         backend = RestBackend.open(f"https://127.0.0.1:{server.port}/repository/", {}, transport)
-        save_all(backend, FileKind.PACK, [some_bytes(12 * MIB)])
+        save_all(backend, FileKind.PACK, [some_bytes(BODY_BYTES)])
         backend.close()
 
 

@@ -24,7 +24,7 @@ from limpet_backend_s3 import S3Backend
 
 from tests.services.process import program
 from tests.services.rclone_s3 import RcloneS3Server
-from tests.services.slow_reader import SlowReader
+from tests.services.slow_reader import BODY_BYTES, LIMIT_S, SlowReader
 from tests.services.swift_server import SwiftServer
 
 KEYS = {"AWS_ACCESS_KEY_ID": RcloneS3Server.s3_key, "AWS_SECRET_ACCESS_KEY": RcloneS3Server.s3_secret}
@@ -319,10 +319,10 @@ def test_server_that_hangs() -> None:
 
 def test_an_upload_may_take_longer_than_the_time_limit() -> None:
     """A slow line is not a stuck request: over one, no pack would ever arrive."""
-    with SlowReader(3.0) as server:
+    with SlowReader() as server:
         place = f"s3:http://127.0.0.1:{server.port}/bucket"
-        with open_backend_closing(place, OPTIONS, Transport(stuck_request_timeout_s=2.0)) as backend:
-            save_all(backend, FileKind.PACK, [some_bytes(12 << 20)])
+        with open_backend_closing(place, OPTIONS, Transport(stuck_request_timeout_s=LIMIT_S)) as backend:
+            save_all(backend, FileKind.PACK, [some_bytes(BODY_BYTES)])
 
 
 def test_reasons_of_broken_connections() -> None:
