@@ -1,4 +1,4 @@
-"""The options that select snapshots: --host, --tag and --path, as every command of restic has them."""
+"""The options that say which snapshots, as every command of restic has them, and by which names views show them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from limpet.cli.parameters import TAG_LIST
 if TYPE_CHECKING:
     from limpet.cli.terminal import Terminal
     from limpet.errors import LimpetError
+    from limpet.operations.browse import Layout
     from limpet.repository.snapshots import SnapshotFilter
 
 Command = TypeVar("Command", bound=Callable[..., object])
@@ -60,6 +61,25 @@ def snapshot_filter(host: Sequence[str], tag: Sequence[Sequence[str]], path: Seq
     if not hosts and (default := environment("HOST")):
         hosts = [default]
     return SnapshotFilter([] if hosts == [""] else hosts, tag, path)
+
+
+def view_layout_options(command: Command) -> Command:
+    """Add --path-template and --time-template as `path_template` and `time_template`."""
+    click.option("--time-template", metavar="template", help="set template to use for times")(command)
+    click.option(
+        "--path-template",
+        multiple=True,
+        metavar="template",
+        help="set template for path names (can be specified multiple times)",
+    )(command)
+    return command
+
+
+def view_layout(path_template: Sequence[str], time_template: str | None) -> Layout:
+    """The folders that the two options ask for; UsageError for templates that name none."""
+    from limpet.operations.browse import PATH_TEMPLATES, TIME_TEMPLATE, Layout  # noqa: PLC0415  # no help needs it
+
+    return Layout(path_template or PATH_TEMPLATES, TIME_TEMPLATE if time_template is None else time_template)
 
 
 def pass_over_snapshot(terminal: Terminal) -> Callable[[str, LimpetError], None]:

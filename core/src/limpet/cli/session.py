@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from limpet.contracts.hooks import RunInfo
     from limpet.operations.hooks import RunHooks
     from limpet.repository.keys import OpenedKey
+    from limpet.repository.locks import LockTiming
     from limpet.repository.repository import Repository, RepositorySettings
 
 PASSWORD_TRIES = 3
@@ -155,12 +156,22 @@ class Session:
 
     @contextmanager
     def locked_repository(
-        self, *, exclusive: bool = False, writes: bool = False, no_lock: bool = False, use_cache: bool = True
+        self,
+        *,
+        exclusive: bool = False,
+        writes: bool = False,
+        no_lock: bool = False,
+        use_cache: bool = True,
+        timing: LockTiming | None = None,
     ) -> Iterator[Repository]:
         """The repository while a lock is held; with `no_lock`, or --no-lock where nothing is written, without one."""
+        from limpet.repository.locks import DEFAULT_TIMING  # noqa: PLC0415  # only where there is a repository
+
         repository = self.repository(use_cache=use_cache)
         no_lock = no_lock or (self.no_lock and not writes and not exclusive)
-        with repository.lock(exclusive=exclusive, retry_lock_s=self.retry_lock_s, no_lock=no_lock):
+        with repository.lock(
+            exclusive=exclusive, retry_lock_s=self.retry_lock_s, no_lock=no_lock, timing=timing or DEFAULT_TIMING
+        ):
             yield repository
 
     def secondary_repository(self, options: GlobalOptions, variable: str) -> Repository:

@@ -7,10 +7,10 @@ import signal
 from collections.abc import Sequence
 
 import click
-from limpet.cli.selectors import snapshot_filter, snapshot_filter_options
+from limpet.cli.selectors import snapshot_filter, snapshot_filter_options, view_layout, view_layout_options
 from limpet.cli.session import Session, pass_session
 from limpet.errors import UsageError
-from limpet.operations.browse import PATH_TEMPLATES, TIME_TEMPLATE, Browser, BrowseSettings, Layout
+from limpet.operations.browse import Browser, BrowseSettings
 from limpet.repository.locks import LockTiming
 
 from limpet_command_mount.mountpoint import require_mountpoint
@@ -29,14 +29,7 @@ LOCAL_SCHEMES = ("path", "local")
     help="for 'allow-other', ignore Unix permissions and allow users to read all snapshot files",
 )
 @click.option("--owner-root", is_flag=True, help="use 'root' as the owner of files and dirs")
-@click.option(
-    "--path-template",
-    "path_templates",
-    multiple=True,
-    metavar="template",
-    help="set template for path names (can be specified multiple times)",
-)
-@click.option("--time-template", default=TIME_TEMPLATE, metavar="template", help="set template to use for times")
+@view_layout_options
 @click.option("--snapshot-template", hidden=True)
 @snapshot_filter_options()
 @click.argument("arguments", nargs=-1, metavar="MOUNTPOINT")
@@ -48,8 +41,8 @@ def command(
     allow_other: bool,
     no_default_permissions: bool,
     owner_root: bool,
-    path_templates: Sequence[str],
-    time_template: str,
+    path_template: Sequence[str],
+    time_template: str | None,
     snapshot_template: str | None,
     host: Sequence[str],
     tag: Sequence[Sequence[str]],
@@ -68,12 +61,10 @@ def command(
     if snapshot_template is not None:
         session.terminal.error("Flag --snapshot-template has been deprecated, use --time-template")
         time_template = snapshot_template
-    layout = Layout(path_templates or PATH_TEMPLATES, time_template)
+    layout = view_layout(path_template, time_template)
     require_mountpoint(mountpoint, _local_folder(session.location()))
     settings = BrowseSettings(layout, snapshot_filter(host, tag, path))
-    repository = session.repository()
-    timing = LockTiming(release_limit_s=RELEASE_LIMIT_S)
-    with repository.lock(retry_lock_s=session.retry_lock_s, no_lock=session.no_lock, timing=timing):
+    with session.locked_repository(timing=LockTiming(release_limit_s=RELEASE_LIMIT_S)) as repository:
         from limpet_command_mount.filesystem import Filesystem  # noqa: PLC0415  # brings pyfuse3 and trio
         from limpet_command_mount.serving import MountOptions, serve  # noqa: PLC0415
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import click
-from limpet.cli.selectors import snapshot_filter, snapshot_filter_options
+from limpet.cli.selectors import snapshot_filter, snapshot_filter_options, view_layout, view_layout_options
 from limpet.cli.session import Session, pass_session
 from limpet.contracts.command import Command
 from limpet.contracts.options import Option
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 NAME = "webdav"
 DEFAULT_ADDRESS = "127.0.0.1:8080"
+RELEASE_LIMIT_S = 1.5
+"""A storage that is away is mostly why a view is ended, and then does not take the lock away either."""
 
 
 @click.command(NAME)
@@ -30,13 +32,7 @@ DEFAULT_ADDRESS = "127.0.0.1:8080"
 )
 @click.option("--user", metavar="name", help="only this user may read; -o webdav.password_file=FILE says the password")
 @click.option("--no-auth", is_flag=True, help="let everybody read who can reach the address")
-@click.option(
-    "--path-template",
-    multiple=True,
-    metavar="template",
-    help="set template for path names (can be specified multiple times)",
-)
-@click.option("--time-template", metavar="template", help="set template to use for times")
+@view_layout_options
 @snapshot_filter_options()
 @pass_session
 def webdav(
@@ -60,24 +56,19 @@ def webdav(
     address = parse_address(listen)
     credentials = _credentials(session, user)
     _require_sign_in(address, credentials, no_auth=no_auth)
-    from limpet.operations.browse import (  # noqa: PLC0415  # no help needs it
-        PATH_TEMPLATES,
-        TIME_TEMPLATE,
-        Browser,
-        BrowseSettings,
-        Layout,
-    )
+    from limpet.operations.browse import Browser, BrowseSettings  # noqa: PLC0415  # no help needs it
+    from limpet.repository.locks import LockTiming  # noqa: PLC0415  # as above
 
     from limpet_command_webdav.application import make_application  # noqa: PLC0415  # as above
     from limpet_command_webdav.server import ViewServer  # noqa: PLC0415  # as above
 
     settings = BrowseSettings(
-        layout=Layout(path_template or PATH_TEMPLATES, TIME_TEMPLATE if time_template is None else time_template),
+        layout=view_layout(path_template, time_template),
         snapshot_filter=snapshot_filter(host, tag, path),
         follow_latest=True,
     )
     reporter = session.reporter
-    with session.locked_repository() as repository:
+    with session.locked_repository(timing=LockTiming(release_limit_s=RELEASE_LIMIT_S)) as repository:
         browser = Browser(repository, settings, reporter=reporter)
         application = make_application(
             browser,
