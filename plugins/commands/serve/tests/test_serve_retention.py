@@ -63,7 +63,7 @@ def test_what_is_removed_comes_back_by_one_copy(tmp_path: Path) -> None:
         store.remove(StoredFile(folders, FileKind.PACK, name))
     assert not pack.exists()
     assert not lock.exists()
-    kept = repository / ".removed" / "2026-03-01"
+    kept = repository / ".removed" / "until-2026-03-31"
     shutil.copytree(kept, repository, dirs_exist_ok=True)
     assert pack.read_bytes() == b"data"
     assert not lock.exists(), "locks are not kept"
@@ -80,15 +80,36 @@ def test_the_days_of_the_server_and_of_the_user(tmp_path: Path) -> None:
     assert not days.keeps(FileKind.LOCK)
     assert RetentionDays(0, None).longest() == 0
     assert not RetentionDays(0, None).keeps(FileKind.PACK)
+    with pytest.raises(RetentionError, match="before 2126"):
+        RetentionLock(RetentionDays(10**9, None).longest()).check(FileKind.PACK, NOW_S, NOW_S)
 
 
 def test_removed_files_go_when_their_days_are_over(tmp_path: Path) -> None:
     """Never a day too early, and nothing that is not ours."""
-    names = ["2026-01-29", "2026-01-30", "2026-02-28", "notes", "20260101"]
+    names = ["until-2026-02-28", "until-2026-03-01", "until-2026-03-02", "notes", "2026-01-01", "until-20260101"]
     for name in names:
         (tmp_path / "web1" / ".removed" / name / "data").mkdir(parents=True)
         (tmp_path / "web1" / ".removed" / name / "data" / "x").write_bytes(b"12345")
-    gone = list(purge_removed(tmp_path, 30, NOW_S))
-    assert [(purged.folders, purged.day, purged.size_bytes) for purged in gone] == [(("web1",), "2026-01-29", 5)]
+    gone = list(purge_removed(tmp_path, NOW_S))
+    assert [(purged.folders, purged.until, purged.size_bytes) for purged in gone] == [(("web1",), "2026-02-28", 5)]
     assert sorted(path.name for path in (tmp_path / "web1" / ".removed").iterdir()) == sorted(names[1:])
-    assert list(purge_removed(tmp_path / "nothing", 30, NOW_S)) == []
+    assert list(purge_removed(tmp_path / "nothing", NOW_S)) == []
+
+
+def test_what_was_promised_stays(tmp_path: Path) -> None:
+    """Who has the longest lock is removed: what went before is kept as long as it was said then, to the day."""
+    rights, name = tmp_path / "rights.json", "ab" * 32
+    rights.write_bytes(encode_rights({"web1": Rights(retention_days=90)}))
+    days = RetentionDays(30, UserRights(rights, print))
+    now_s = NOW_S
+    store = KeepingStore(str(tmp_path / "root"), days, lambda: now_s)
+    store.create(("web1",))
+    pack = tmp_path / "root" / "web1" / "data" / "ab" / name
+    pack.write_bytes(b"data")
+    store.remove(StoredFile(("web1",), FileKind.PACK, name))
+    rights.write_bytes(encode_rights({}))
+    assert days.of("web1") == 30
+    assert days.longest() == 30
+    for passed in (31, 90):
+        assert list(purge_removed(tmp_path / "root", NOW_S + passed * DAY_S)) == []
+    assert len(list(purge_removed(tmp_path / "root", NOW_S + 91 * DAY_S))) == 1

@@ -1,7 +1,8 @@
-"""What clients removed while a retention lock is on, kept for some days: `.removed/DATE/...` in its repository.
+"""What clients removed while a retention lock is on, kept for some days: `.removed/until-DATE/...` in its repository.
 
-The folders below are those of the repository, so one copy brings everything back:
-`cp -an REPOSITORY/.removed/*/. REPOSITORY/`. Each repository has its own, for it may be on a disk of its own.
+The date is the last day on which it is kept. It is fixed when the file is removed: who takes a user or his lock away
+later takes nothing from what was promised. The folders below are those of the repository, so one copy brings everything
+back: `cp -an REPOSITORY/.removed/*/. REPOSITORY/`. Each repository has its own, for it may be on a disk of its own.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ from limpet_command_serve.names import REMOVED, Folders, StoredFile
 from limpet_command_serve.quota import Usage, count_folder, repository_folders
 from limpet_command_serve.retention import RetentionDays
 
+_UNTIL = "until-"
+
 
 @dataclass(frozen=True, slots=True)
 class Purged:
-    """What went for good: the repository, the day on which it was removed, and how much it was."""
+    """What went for good: the repository, the last day on which it was kept, and how much it was."""
 
     folders: Folders
-    day: str
+    until: str
     size_bytes: int
 
 
@@ -42,7 +45,8 @@ class KeepingStore(FolderStore):
             super().discard(file, folder)
             return
         within = self.parts(file)[len(file.folders) :]
-        parts = (*file.folders, REMOVED, _day(self._now()).isoformat(), *within)
+        until = _day(self._now()) + timedelta(days=self._days.longest())
+        parts = (*file.folders, REMOVED, f"{_UNTIL}{until.isoformat()}", *within)
         make_folders(self.root, parts, self.folder_mode)
         with opened_folder(self.root, parts) as place:
             os.replace(name_of(file), name_of(file), src_dir_fd=folder, dst_dir_fd=place)
@@ -50,18 +54,15 @@ class KeepingStore(FolderStore):
         sync_folder(folder)
 
 
-def purge_removed(root: Path, days: int, now_s: float) -> Iterator[Purged]:
-    """Delete for good what was removed more than that many days ago, day by day. OSError as it comes.
-
-    A day counts from its end on: nothing goes too early.
-    """
+def purge_removed(root: Path, now_s: float) -> Iterator[Purged]:
+    """Delete for good what need not be kept any more, day by day. OSError as it comes."""
     for folders, repository in repository_folders(root):
         for folder in _day_folders(repository / REMOVED):
-            if date.fromisoformat(folder.name) + timedelta(days=days + 1) <= _day(now_s):
+            if date.fromisoformat(folder.name.removeprefix(_UNTIL)) < _day(now_s):
                 usage = Usage()
                 count_folder(folder, usage)
                 shutil.rmtree(folder)
-                yield Purged(folders, folder.name, usage.used_bytes())
+                yield Purged(folders, folder.name.removeprefix(_UNTIL), usage.used_bytes())
 
 
 def _day_folders(removed: Path) -> list[Path]:
@@ -72,12 +73,13 @@ def _day_folders(removed: Path) -> list[Path]:
         folders = list(removed.iterdir())
     except FileNotFoundError:
         return []
-    return sorted(folder for folder in folders if folder.is_dir() and not folder.is_symlink() and _is_date(folder.name))
+    return sorted(folder for folder in folders if folder.is_dir() and not folder.is_symlink() and _is_day(folder.name))
 
 
-def _is_date(name: str) -> bool:
+def _is_day(name: str) -> bool:
+    day = name.removeprefix(_UNTIL)
     try:
-        return date.fromisoformat(name).isoformat() == name
+        return day != name and date.fromisoformat(day).isoformat() == day
     except ValueError:
         return False
 

@@ -16,6 +16,8 @@ from limpet.contracts.backend import FileKind
 from limpet_command_serve.rights_file import UserRights
 
 DAY_S = 86_400
+MOST_DAYS = 36_500
+"""Dates end somewhere."""
 _FOREVER = frozenset({FileKind.CONFIG, FileKind.KEY})
 
 
@@ -33,12 +35,12 @@ class RetentionDays:
     def of(self, user: str) -> int:
         """The days of this user; 0 for no lock."""
         own = None if self._rights is None else self._rights.of(user).retention_days
-        return max(self._server_days, own or 0)
+        return min(MOST_DAYS, max(self._server_days, own or 0))
 
     def longest(self) -> int:
-        """The most that anybody has: so long is kept what was removed."""
+        """The most that anybody has now: so long is kept what is removed now."""
         own = () if self._rights is None else (rights.retention_days or 0 for rights in self._rights.all().values())
-        return max(self._server_days, *own, 0)
+        return min(MOST_DAYS, max(self._server_days, *own, 0))
 
     def keeps(self, kind: FileKind) -> bool:
         """Whether a file of this kind that somebody removes is kept aside."""

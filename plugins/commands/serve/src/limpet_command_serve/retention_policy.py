@@ -53,11 +53,13 @@ class RetentionPolicy(Policy):
             await asyncio.sleep(PURGE_EVERY_S)
 
     def _purge(self, root: Path) -> None:
-        days = self._days.longest()
         try:
-            for gone in purge_removed(root, days, time.time()):
+            for gone in purge_removed(root, time.time()):
                 place = "/".join(gone.folders) or "/"
-                self._tell(f"what was removed from {place} on {gone.day} is deleted for good: {gone.size_bytes} bytes")
+                self._tell(
+                    f"what was removed from {place} and kept until {gone.until} is deleted for good: "
+                    f"{gone.size_bytes} bytes"
+                )
                 if self._usage is not None:
                     self._usage.add(gone.folders, -gone.size_bytes)
         except OSError as error:
