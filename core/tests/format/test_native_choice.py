@@ -8,7 +8,15 @@ import sys
 
 import pytest
 
-NAMES = ("Chunker", "ClaimTable", "IndexTable", "die_with_parent", "keep_freed_memory", "return_freed_memory")
+NAMES = (
+    "Chunker",
+    "ClaimTable",
+    "IndexTable",
+    "die_with_parent",
+    "keep_freed_memory",
+    "open_cached",
+    "return_freed_memory",
+)
 SHOW = f"import limpet.format.native as n; print(n.IS_NATIVE, *[getattr(n, name).__module__ for name in {NAMES}])"
 HIDE = "import sys; sys.modules['limpet.format._native'] = None; "
 
@@ -22,7 +30,8 @@ def _chosen(code: str, pure: str) -> list[str]:
 @pytest.mark.parametrize(("code", "pure"), [(SHOW, "1"), (HIDE + SHOW, "")])
 def test_the_twins_serve_without_the_extension(code: str, pure: str) -> None:
     """Where there is neither wheel nor compiler Limpet must work all the same."""
-    twins = ["_chunker_py", "_claims_py", "_index_py", *["_process_py"] * 3]
+    process = "_process_py"
+    twins = ["_chunker_py", "_claims_py", "_index_py", process, process, "_cached_file_py", process]
     assert _chosen(code, pure) == ["False", *(f"limpet.format.{twin}" for twin in twins)]
 
 

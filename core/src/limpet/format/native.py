@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         Sha256,
         die_with_parent,
         keep_freed_memory,
+        open_cached,
         return_freed_memory,
         sha256_all,
     )
@@ -35,11 +36,13 @@ else:
             SameFiles,
             die_with_parent,
             keep_freed_memory,
+            open_cached,
             return_freed_memory,
         )
 
         IS_NATIVE = True
     except ImportError:
+        from limpet.format._cached_file_py import open_cached
         from limpet.format._chunker_py import Chunker
         from limpet.format._index_py import IndexTable
         from limpet.format._marks_py import BlobMarks
@@ -77,6 +80,7 @@ __all__ = [
     "Sha256",
     "die_with_parent",
     "keep_freed_memory",
+    "open_cached",
     "return_freed_memory",
     "sha256_all",
 ]

@@ -120,6 +120,9 @@ static PyMethodDef module_methods[] = {
      "die_with_parent()\n--\n\nThe system kills this process when its parent ends (Linux; elsewhere nothing)."},
     {"keep_freed_memory", keep_freed_memory, METH_NOARGS,
      "keep_freed_memory()\n--\n\nLarge freed buffers stay mapped for the next one (glibc; elsewhere nothing)."},
+    {"open_cached", open_cached, METH_VARARGS,
+     "open_cached(root, device, path)\n--\n\nA descriptor and the size of the regular file below the folder, without a wait; "
+     "None where that cannot be."},
     {"return_freed_memory", return_freed_memory, METH_NOARGS,
      "return_freed_memory()\n--\n\nLarge freed buffers go back to the system at once (glibc; elsewhere nothing)."},
     {NULL, NULL, 0, NULL},

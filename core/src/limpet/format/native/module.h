@@ -19,6 +19,7 @@ extern PyType_Spec index_table_spec, index_iterator_spec, blob_marks_spec, claim
 PyObject *chunker_level_names(PyObject *module, PyObject *unused);
 PyObject *die_with_parent(PyObject *module, PyObject *unused);
 PyObject *keep_freed_memory(PyObject *module, PyObject *unused);
+PyObject *open_cached(PyObject *module, PyObject *args);
 PyObject *return_freed_memory(PyObject *module, PyObject *unused);
 
 struct IndexTable;
