@@ -65,7 +65,11 @@ def snapshot_filter(host: Sequence[str], tag: Sequence[Sequence[str]], path: Seq
 
 def view_layout_options(command: Command) -> Command:
     """Add --path-template and --time-template as `path_template` and `time_template`."""
-    click.option("--time-template", metavar="template", help="set template to use for times")(command)
+    from limpet.operations.browse import TIME_TEMPLATE  # noqa: PLC0415  # only where there are views
+
+    click.option("--time-template", default=TIME_TEMPLATE, metavar="template", help="set template to use for times")(
+        command
+    )
     click.option(
         "--path-template",
         multiple=True,
@@ -75,11 +79,11 @@ def view_layout_options(command: Command) -> Command:
     return command
 
 
-def view_layout(path_template: Sequence[str], time_template: str | None) -> Layout:
+def view_layout(path_template: Sequence[str], time_template: str) -> Layout:
     """The folders that the two options ask for; UsageError for templates that name none."""
-    from limpet.operations.browse import PATH_TEMPLATES, TIME_TEMPLATE, Layout  # noqa: PLC0415  # no help needs it
+    from limpet.operations.browse import PATH_TEMPLATES, Layout  # noqa: PLC0415  # as above
 
-    return Layout(path_template or PATH_TEMPLATES, TIME_TEMPLATE if time_template is None else time_template)
+    return Layout(path_template or PATH_TEMPLATES, time_template)
 
 
 def pass_over_snapshot(terminal: Terminal) -> Callable[[str, LimpetError], None]:

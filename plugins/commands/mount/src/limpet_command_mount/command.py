@@ -42,7 +42,7 @@ def command(
     no_default_permissions: bool,
     owner_root: bool,
     path_template: Sequence[str],
-    time_template: str | None,
+    time_template: str,
     snapshot_template: str | None,
     host: Sequence[str],
     tag: Sequence[Sequence[str]],

@@ -12,8 +12,10 @@ from limpet.contracts.command import Command
 from limpet.contracts.options import Option
 from limpet.contracts.secret import given_secret, secret_options
 from limpet.errors import UsageError
+from limpet.operations.browse import Browser, BrowseSettings
 from limpet.registry.kinds import PluginKind
 from limpet.registry.opening import plugin_options
+from limpet.repository.locks import LockTiming
 
 from limpet_command_webdav.address import Address, parse_address
 
@@ -42,7 +44,7 @@ def webdav(
     user: str | None,
     no_auth: bool,
     path_template: Sequence[str],
-    time_template: str | None,
+    time_template: str,
     host: Sequence[str],
     tag: Sequence[Sequence[str]],
     path: Sequence[str],
@@ -56,10 +58,7 @@ def webdav(
     address = parse_address(listen)
     credentials = _credentials(session, user)
     _require_sign_in(address, credentials, no_auth=no_auth)
-    from limpet.operations.browse import Browser, BrowseSettings  # noqa: PLC0415  # no help needs it
-    from limpet.repository.locks import LockTiming  # noqa: PLC0415  # as above
-
-    from limpet_command_webdav.application import make_application  # noqa: PLC0415  # as above
+    from limpet_command_webdav.application import make_application  # noqa: PLC0415  # no help needs it
     from limpet_command_webdav.server import ViewServer  # noqa: PLC0415  # as above
 
     settings = BrowseSettings(
