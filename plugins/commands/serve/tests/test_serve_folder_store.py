@@ -13,8 +13,8 @@ import pytest
 from limpet.contracts.backend import FileKind
 from limpet.errors import BackendError, MissingFileError
 from limpet_command_serve import beneath
-from limpet_command_serve.folder_store import UPLOADS, FolderStore
-from limpet_command_serve.names import StoredFile
+from limpet_command_serve.folder_store import FolderStore
+from limpet_command_serve.names import UPLOADS, StoredFile
 from limpet_command_serve.store import Outcome
 
 from tests.services.waiting import wait_for
@@ -144,7 +144,7 @@ def test_two_servers_give_a_name_once(store: FolderStore, monkeypatch: pytest.Mo
             early.write(memoryview(b"early"))
             assert early.commit() is Outcome.STORED
             if has_links:  # as if it had looked a moment before
-                monkeypatch.setattr("limpet_command_serve.folder_store._exists", lambda name, folder: False)
+                monkeypatch.setattr("limpet_command_serve.folder_store.is_there", lambda name, folder: False)
             else:
                 monkeypatch.undo()
                 monkeypatch.setattr(os, "link", _unlinkable)

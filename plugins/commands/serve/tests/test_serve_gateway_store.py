@@ -21,7 +21,7 @@ from limpet_command_serve.gateway_store import RANGE_BYTES, GatewayStore
 from limpet_command_serve.names import StoredFile
 from limpet_command_serve.settings import Settings
 from limpet_command_serve.spool import Spool
-from limpet_command_serve.store import BehindError, NoSpaceError, Outcome
+from limpet_command_serve.store import BehindError, NoSpaceError, Outcome, Removal
 
 REPOSITORY = ("ann", "laptop")
 
@@ -109,7 +109,7 @@ def test_what_goes_in_comes_out(store: GatewayStore, behind: Behind) -> None:
         assert behind.only.load(handle_of(data)) == data
     listed = {info.name: info.size_bytes for info in store.list(REPOSITORY, FileKind.PACK)}
     assert sorted(listed.values()) == [0, 1, 3 * RANGE_BYTES + 17]
-    assert store.remove(file_of(b"")) == 0
+    assert store.remove(file_of(b"")) == Removal(0, 0)
     with pytest.raises(MissingFileError):
         store.stat(file_of(b""))
 

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from limpet.contracts.backend import FileKind
-from limpet_command_serve.quota import Limits, QuotaError, Reservation, Usage, count_folder, repository_of
+from limpet.errors import BackendError
+from limpet_command_serve.quota import Limits, QuotaError, Reservation, Usage, folder_sizes, repository_of
 
 REPOSITORY = ("web1", "db")
 MIB = 1 << 20
+
+
+def empty() -> Usage:
+    """That of a server without a file."""
+    usage = Usage()
+    usage.count(list)
+    return usage
 
 
 def store(
@@ -25,7 +35,7 @@ def store(
 
 def test_uploads_side_by_side_cannot_pass_a_limit() -> None:
     """Each of them alone would fit: where room is only looked at, all of them are let in."""
-    usage, limits = Usage(), Limits(repository_bytes=10 * MIB)
+    usage, limits = empty(), Limits(repository_bytes=10 * MIB)
     together = threading.Barrier(8)
 
     def upload(_: int) -> bool:
@@ -46,7 +56,7 @@ def test_uploads_side_by_side_cannot_pass_a_limit() -> None:
 
 def test_an_upload_of_unknown_length_is_counted_as_it_comes() -> None:
     """Chunked bodies say no length: to the last byte that fits they pass, with the next one they end."""
-    usage, limits = Usage(), Limits(instance_bytes=5 * MIB + 7)
+    usage, limits = empty(), Limits(instance_bytes=5 * MIB + 7)
     with Reservation(usage, REPOSITORY, limits, FileKind.PACK, None) as room:
         for _ in range(5):
             room.count(MIB)
@@ -58,7 +68,7 @@ def test_an_upload_of_unknown_length_is_counted_as_it_comes() -> None:
 
 def test_room_of_a_failed_upload_is_given_back() -> None:
     """Broken uploads must not fill a quota with nothing."""
-    usage, limits = Usage(), Limits(user_bytes=MIB)
+    usage, limits = empty(), Limits(user_bytes=MIB)
     for _ in range(3):
         with Reservation(usage, REPOSITORY, limits, FileKind.PACK, MIB) as room:
             room.count(100)
@@ -69,7 +79,7 @@ def test_room_of_a_failed_upload_is_given_back() -> None:
 
 def test_deletions_make_room_again() -> None:
     """Who has pruned must be able to go on."""
-    usage, limits = Usage(), Limits(repository_bytes=2 * MIB)
+    usage, limits = empty(), Limits(repository_bytes=2 * MIB)
     store(usage, limits, 2 * MIB)
     with pytest.raises(QuotaError, match="repository's quota"):
         store(usage, limits, 1)
@@ -79,7 +89,7 @@ def test_deletions_make_room_again() -> None:
 
 def test_a_full_repository_still_takes_a_lock_and_an_index() -> None:
     """Without them nobody could forget and prune, and a full repository would be full for ever."""
-    usage, limits = Usage(), Limits(repository_bytes=MIB)
+    usage, limits = empty(), Limits(repository_bytes=MIB)
     store(usage, limits, MIB)
     store(usage, limits, 150, FileKind.LOCK)
     store(usage, limits, 20_000, FileKind.INDEX)
@@ -97,7 +107,7 @@ def test_a_full_repository_still_takes_a_lock_and_an_index() -> None:
 )
 def test_a_limit_concerns_its_own_bytes_only(limits: Limits, others: tuple[str, ...]) -> None:
     """One who fills his quota must not fill another's."""
-    usage = Usage()
+    usage = empty()
     store(usage, limits, MIB)
     store(usage, limits, MIB, repository=others)
     with pytest.raises(QuotaError):
@@ -106,11 +116,49 @@ def test_a_limit_concerns_its_own_bytes_only(limits: Limits, others: tuple[str, 
 
 def test_a_user_has_all_repositories_of_his_folder() -> None:
     """A second repository is no second quota."""
-    usage, limits = Usage(), Limits(user_bytes=2 * MIB)
+    usage, limits = empty(), Limits(user_bytes=2 * MIB)
     store(usage, limits, MIB, repository=("web1",))
     store(usage, limits, MIB, repository=("web1", "www"))
     with pytest.raises(QuotaError, match="user's quota"):
         store(usage, limits, 1, repository=("web1", "db"))
+
+
+def test_nothing_is_counted_twice() -> None:
+    """What is stored or removed while the first quota is given is in the count or beside it, never both, or neither."""
+    usage, stored = Usage(), Counter[tuple[str, ...]]()
+    counting = threading.Thread(target=lambda: usage.count(lambda: list(stored.items())))
+    with Reservation(usage, REPOSITORY, Limits(), FileKind.PACK, None) as room:
+        room.count(10)
+        with usage.changing():
+            counting.start()
+            stored[REPOSITORY] += 100
+            usage.add(REPOSITORY, 100)
+        counting.join(0.1)
+        assert counting.is_alive(), "an upload is under way"
+        stored[REPOSITORY] += 10
+        room.keep(10)
+    counting.join(10)
+    assert usage.used_bytes() == 110
+    with usage.changing():
+        usage.add(REPOSITORY, -100)
+    assert usage.by_repository() == {REPOSITORY: 10}
+
+
+def test_a_count_that_fails_leaves_others_at_work() -> None:
+    """A storage that is away for a moment must not stop all uploads for ever, nor be taken for an empty one."""
+    usage = Usage()
+
+    def fail() -> Iterator[tuple[tuple[str, ...], int]]:
+        yield REPOSITORY, 5
+        raise BackendError("away")
+
+    with pytest.raises(BackendError):
+        usage.count(fail)
+    with usage.changing():
+        pass
+    assert usage.used_bytes() == 0
+    usage.count(lambda: [(REPOSITORY, 5)])
+    assert usage.used_bytes() == 5
 
 
 def test_what_is_there_is_counted(tmp_path: Path) -> None:
@@ -128,8 +176,10 @@ def test_what_is_there_is_counted(tmp_path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(size))
     (tmp_path / "web1" / "loop").symlink_to(tmp_path)
+    (tmp_path / "web1" / ".uploads").mkdir()
+    (tmp_path / "web1" / ".uploads" / "of another server").write_bytes(bytes(10**6))
     usage = Usage()
-    count_folder(tmp_path, usage)
+    usage.count(lambda: folder_sizes(tmp_path))
     assert usage.by_repository() == {(): 100_011, ("web1",): 100, ("web1", "db"): 11_000}
     assert usage.by_user() == {"web1": 11_100}
     assert usage.used_bytes() == 111_111

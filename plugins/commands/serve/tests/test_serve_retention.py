@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import shutil
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 from limpet.contracts.backend import FileKind
 from limpet.errors import MissingFileError
 from limpet_command_serve.names import StoredFile
-from limpet_command_serve.removed import KeepingStore, purge_removed
+from limpet_command_serve.removed import KeepingStore, kept_too_long
 from limpet_command_serve.retention import DAY_S, RetentionDays, RetentionError, RetentionLock
 from limpet_command_serve.rights import Rights
 from limpet_command_serve.rights_file import UserRights, encode_rights
+from limpet_command_serve.store import Removal
 
 NOW_S = datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp()
 LOCKED = [FileKind.PACK, FileKind.INDEX, FileKind.SNAPSHOT]
@@ -57,8 +58,8 @@ def test_what_is_removed_comes_back_by_one_copy(tmp_path: Path) -> None:
     pack, lock = repository / "data" / "ab" / name, repository / "locks" / name
     pack.write_bytes(b"data")
     lock.write_bytes(b"lock")
-    assert store.remove(StoredFile(folders, FileKind.PACK, name)) == 4
-    store.remove(StoredFile(folders, FileKind.LOCK, name))
+    assert store.remove(StoredFile(folders, FileKind.PACK, name)) == Removal(4, 0)
+    assert store.remove(StoredFile(folders, FileKind.LOCK, name)) == Removal(4, 4)
     with pytest.raises(MissingFileError):
         store.remove(StoredFile(folders, FileKind.PACK, name))
     assert not pack.exists()
@@ -90,10 +91,22 @@ def test_removed_files_go_when_their_days_are_over(tmp_path: Path) -> None:
     for name in names:
         (tmp_path / "web1" / ".removed" / name / "data").mkdir(parents=True)
         (tmp_path / "web1" / ".removed" / name / "data" / "x").write_bytes(b"12345")
-    gone = list(purge_removed(tmp_path, NOW_S))
-    assert [(purged.folders, purged.until, purged.size_bytes) for purged in gone] == [(("web1",), "2026-02-28", 5)]
+    (kept,) = kept_too_long(tmp_path, NOW_S)
+    assert (kept.folders, kept.until, kept.size_bytes()) == (("web1",), date(2026, 2, 28), 5)
+    kept.delete()
     assert sorted(path.name for path in (tmp_path / "web1" / ".removed").iterdir()) == sorted(names[1:])
-    assert list(purge_removed(tmp_path / "nothing", NOW_S)) == []
+    assert list(kept_too_long(tmp_path / "nothing", NOW_S)) == []
+
+
+def test_what_is_stored_and_removed_again_is_kept_once(tmp_path: Path) -> None:
+    """Two copies in one place would count twice; and the first one is what the lock was about."""
+    name = "ab" * 32
+    store = KeepingStore(str(tmp_path), RetentionDays(30, None), lambda: NOW_S)
+    store.create(())
+    for content, freed_bytes in ((b"first", 0), (b"second", 6)):
+        (tmp_path / "data" / "ab" / name).write_bytes(content)
+        assert store.remove(StoredFile((), FileKind.PACK, name)) == Removal(len(content), freed_bytes)
+    assert [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()] == [b"first"]
 
 
 def test_what_was_promised_stays(tmp_path: Path) -> None:
@@ -111,5 +124,5 @@ def test_what_was_promised_stays(tmp_path: Path) -> None:
     assert days.of("web1") == 30
     assert days.longest() == 30
     for passed in (31, 90):
-        assert list(purge_removed(tmp_path / "root", NOW_S + passed * DAY_S)) == []
-    assert len(list(purge_removed(tmp_path / "root", NOW_S + 91 * DAY_S))) == 1
+        assert list(kept_too_long(tmp_path / "root", NOW_S + passed * DAY_S)) == []
+    assert len(list(kept_too_long(tmp_path / "root", NOW_S + 91 * DAY_S))) == 1

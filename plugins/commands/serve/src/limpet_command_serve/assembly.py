@@ -91,16 +91,16 @@ def _policies(
         )
         yield RatePolicy(rate, by_user=settings.proxy_auth_username is not None)
     if usage is not None:
+        from limpet_command_serve.quota import folder_sizes  # noqa: PLC0415
         from limpet_command_serve.quota_policy import QuotaPolicy  # noqa: PLC0415
 
         quota = QuotaPolicy(
-            _path(settings.path),
+            lambda: folder_sizes(_path(settings.path)),
             usage,
             instance_bytes=settings.max_size,
             repository_bytes=settings.repository_quota,
             user_bytes=settings.user_quota,
             rights=rights,
-            keeps=(lambda _: False) if days is None else days.keeps,
         )
         if metrics is not None:
             metrics.watch(quota.families)

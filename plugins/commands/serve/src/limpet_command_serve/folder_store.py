@@ -23,12 +23,11 @@ from limpet.ids import is_hex_id
 
 from limpet_command_serve.beneath import make_folders, opened_folder, sync_folder
 from limpet_command_serve.comparison import Comparison, same_content
-from limpet_command_serve.names import MOST_FOLDERS, Folders, StoredFile
-from limpet_command_serve.store import FileStatus, NoSpaceError, Outcome, Reading, Store, Upload
+from limpet_command_serve.names import MOST_FOLDERS, UPLOADS, Folders, StoredFile
+from limpet_command_serve.store import FileStatus, NoSpaceError, Outcome, Reading, Removal, Store, Upload
 
 R = TypeVar("R")
 
-UPLOADS = ".uploads"
 PREFIXES = tuple(f"{number:02x}" for number in range(256))
 _KINDS = tuple(kind.value for kind in FileKind if kind is not FileKind.CONFIG)
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -101,16 +100,17 @@ class FolderStore(Store):
         except MissingFileError:
             return FolderUpload(self, file)
 
-    def remove(self, file: StoredFile) -> int:
+    def remove(self, file: StoredFile) -> Removal:
         size_bytes = self.stat(file).size_bytes
         with told(f"cannot remove {file}"), opened_folder(self.root, self.parts(file)) as folder:
-            self.discard(file, folder)
-        return size_bytes
+            is_kept = self.discard(file, folder)
+        return Removal(size_bytes, 0 if is_kept else size_bytes)
 
-    def discard(self, file: StoredFile, folder: int) -> None:
-        """Take the file out of its folder, whose descriptor is given. OSError as it comes."""
+    def discard(self, file: StoredFile, folder: int) -> bool:
+        """Take the file out of its folder, whose descriptor is given; whether it is kept elsewhere. OSError."""
         os.unlink(name_of(file), dir_fd=folder)
         sync_folder(folder)
+        return False
 
     def sweep(self) -> int:
         return sum(self._sweep(folders) for folders in self._repositories())
@@ -226,7 +226,7 @@ class FolderUpload(Upload):
         else:
             return True
         with self._store.placing:
-            if _exists(name, folder):
+            if is_there(name, folder):
                 return False
             os.rename(self._temporary, name, src_dir_fd=uploads, dst_dir_fd=folder)
             return True
@@ -265,6 +265,15 @@ class FileReading(Reading):
 def name_of(file: StoredFile) -> str:
     """The file's name in its folder."""
     return file.name or file.kind.value
+
+
+def is_there(name: str, folder: int) -> bool:
+    """Whether there is anything of that name in the folder, whose descriptor is given."""
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 @contextmanager
@@ -332,14 +341,6 @@ def _files(folder: int) -> Iterator[FileInfo]:
             with suppress(FileNotFoundError):  # removed meanwhile
                 if is_hex_id(entry.name) and entry.is_file(follow_symlinks=False):
                     yield FileInfo(entry.name, entry.stat(follow_symlinks=False).st_size)
-
-
-def _exists(name: str, folder: int) -> bool:
-    try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _sync_file(descriptor: int) -> None:

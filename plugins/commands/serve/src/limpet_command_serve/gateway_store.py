@@ -25,7 +25,7 @@ from limpet_command_serve.gateway_backends import GatewayBackends, Place
 from limpet_command_serve.names import Folders, StoredFile
 from limpet_command_serve.settings import Settings
 from limpet_command_serve.spool import Spool
-from limpet_command_serve.store import BehindError, FileStatus, NoSpaceError, Outcome, Reading, Store, Upload
+from limpet_command_serve.store import BehindError, FileStatus, NoSpaceError, Outcome, Reading, Removal, Store, Upload
 
 MIB = 1 << 20
 RANGE_BYTES = 2 * MIB
@@ -100,12 +100,12 @@ class GatewayStore(Store):
         with _spooling():
             return _GatewayUpload(self._commit, file, Spool(self._spool_folder))
 
-    def remove(self, file: StoredFile) -> int:
+    def remove(self, file: StoredFile) -> Removal:
         with self._saving.of(file), self._backend(file.folders) as backend:
             size_bytes = backend.stat(_handle(file)).size_bytes
             self._sizes.forget(file)
             backend.remove(_handle(file))
-            return size_bytes
+            return Removal(size_bytes, size_bytes)
 
     def close(self) -> None:
         self._backends.close()

@@ -18,6 +18,8 @@ Folders = tuple[str, ...]
 MOST_FOLDERS = 2
 REMOVED = ".removed"
 """The folder of a repository for files that are removed and kept, see `removed`."""
+UPLOADS = ".uploads"
+"""The folder of a repository for uploads under way, see `folder_store`."""
 MOST_NAME_BYTES = 255
 """What file systems take."""
 

@@ -29,6 +29,13 @@ class UploadGuard(AbstractContextManager[object], Protocol):
         """The file of that size is stored and visible."""
 
 
+class RemovalGuard(AbstractContextManager[object], Protocol):
+    """Follows one removal; left (`__exit__`) when it has ended, however that was."""
+
+    def freed(self, size_bytes: int) -> None:
+        """The file is gone, and so much room came back."""
+
+
 class Policy:
     """One rule of the server, or one who watches it."""
 
@@ -61,8 +68,9 @@ class Policy:
     async def downloading(self, exchange: Exchange, size_bytes: int) -> None:
         """So many bytes are about to go out; waiting here slows the answer down."""
 
-    def removing(self, exchange: Exchange, status: FileStatus) -> None:
-        """Before a file is removed that is there. Refusal where it has to stay."""
+    def removing(self, exchange: Exchange, status: FileStatus) -> RemovalGuard | None:
+        """Before a file is removed that is there: a guard who follows that, or Refusal where it has to stay."""
+        return None
 
     def answered(self, exchange: Exchange) -> None:
         """The exchange is over: everything in it is known, also where it was refused or broken off."""

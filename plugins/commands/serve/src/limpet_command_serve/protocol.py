@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from limpet.contracts.backend import FileInfo, FileKind
 from limpet.errors import BackendError, MissingFileError
@@ -233,9 +233,16 @@ class Protocol:
         def removed(_buffer: memoryview) -> int | None:
             try:
                 status = self._store.stat(file)
-                for policy in self._policies:
-                    policy.removing(request.exchange, status)
-                return self._store.remove(file)
+                with ExitStack() as closing:
+                    guards = [
+                        guard for policy in self._policies if (guard := policy.removing(request.exchange, status))
+                    ]
+                    for guard in guards:
+                        closing.enter_context(guard)
+                    removal = self._store.remove(file)
+                    for guard in guards:
+                        guard.freed(removal.freed_bytes)
+                return removal.size_bytes
             except MissingFileError:
                 return None  # Asked for twice: the answer to the first request got lost.
 

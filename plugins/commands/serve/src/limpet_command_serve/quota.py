@@ -10,15 +10,15 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from limpet.contracts.backend import FileKind
 
-from limpet_command_serve.names import MOST_FOLDERS, Folders
+from limpet_command_serve.names import MOST_FOLDERS, UPLOADS, Folders
 
 HEADROOM = 0.05
 """How much locks, index, keys and snapshots may go over a limit, as a part of it; packs never."""
@@ -42,17 +42,53 @@ class Limits:
 
 
 class Usage:
-    """The bytes stored by repository, those reserved among them. Thread-safe."""
+    """The bytes stored by repository, those reserved among them. Thread-safe.
+
+    Nothing is known, and no limit holds, until all has been counted. Whoever changes files says so (`changing`): each
+    file is counted once, either by the count or by who stored it.
+    """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._changed = threading.Condition(threading.Lock())
+        self._changing = 0
+        self._is_counting = False
+        self._is_counted = False
         self._total = 0
         self._repositories: Counter[Folders] = Counter()
         self._users: Counter[str] = Counter()
 
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """While files come or go; waits until nobody counts."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_counting)
+            self._changing += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._changing -= 1
+                self._changed.notify_all()
+
+    def count(self, walk: Callable[[], Iterable[tuple[Folders, int]]]) -> None:
+        """Count what is stored, once nobody changes it. `walk` tells bytes by repository; its errors change nothing."""
+        with self._changed:
+            self._is_counting = True
+            self._changed.wait_for(lambda: not self._changing)
+        try:
+            found = list(walk())
+            with self._changed:
+                self._is_counted = True
+                for folders, size_bytes in found:
+                    self._add(folders, size_bytes)
+        finally:
+            with self._changed:
+                self._is_counting = False
+                self._changed.notify_all()
+
     def add(self, folders: Folders, size_bytes: int) -> None:
         """Count bytes that are there, whatever the limits; a negative number for bytes that are gone."""
-        with self._lock:
+        with self._changed:
             self._add(folders, size_bytes)
 
     def reserve(self, folders: Folders, size_bytes: int, limits: Limits, *, over: bool) -> None:
@@ -60,7 +96,7 @@ class Usage:
 
         `over` is for what may use the headroom.
         """
-        with self._lock:
+        with self._changed:
             for name, used, limit in (
                 ("server", self._total, limits.instance_bytes),
                 ("repository", self._repositories[folders], limits.repository_bytes),
@@ -79,15 +115,17 @@ class Usage:
 
     def by_repository(self) -> dict[Folders, int]:
         """What each repository holds."""
-        with self._lock:
+        with self._changed:
             return {folders: size for folders, size in self._repositories.items() if size}
 
     def by_user(self) -> dict[str, int]:
         """What is in each first folder."""
-        with self._lock:
+        with self._changed:
             return {user: size for user, size in self._users.items() if size}
 
     def _add(self, folders: Folders, size_bytes: int) -> None:
+        if not self._is_counted:
+            return
         self._total += size_bytes
         self._repositories[folders] += size_bytes
         if folders:
@@ -105,15 +143,21 @@ class Reservation:
         self._reserved_bytes = 0
         self._written_bytes = 0
         self._step_bytes = STEP_BYTES if size_bytes is None else 0
-        if size_bytes:
-            self._reserve(size_bytes)
+        self._size_bytes = size_bytes
+        self._ending = ExitStack()
 
     def __enter__(self) -> Self:
+        with ExitStack() as ending:
+            ending.enter_context(self._usage.changing())
+            if self._size_bytes:
+                self._reserve(self._size_bytes)
+            self._ending = ending.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._usage.add(self._folders, -self._reserved_bytes)
         self._reserved_bytes = 0
+        self._ending.close()
 
     def count(self, size_bytes: int) -> None:
         """These bytes have come and are about to be written; QuotaError where they are too many."""
@@ -138,20 +182,23 @@ class Reservation:
         self._reserved_bytes += size_bytes
 
 
-def count_folder(root: Path, usage: Usage) -> None:
-    """Count all files below the root, each for the repository it is in. What vanishes meanwhile is left out."""
+def folder_sizes(root: Path) -> Iterator[tuple[Folders, int]]:
+    """The bytes of all files in each folder below the root, with the repository it is in.
+
+    What vanishes meanwhile is left out, and so are uploads under way: another server's, or nobody's.
+    """
     pending: list[tuple[str, tuple[str, ...]]] = [(str(root), ())]
     while pending:
         folder, parts = pending.pop()
         size_bytes = 0
         for entry in _entries(folder):
             with suppress(OSError):
-                if entry.is_dir(follow_symlinks=False):
+                if entry.is_dir(follow_symlinks=False) and entry.name != UPLOADS:
                     pending.append((entry.path, (*parts, entry.name)))
                 elif entry.is_file(follow_symlinks=False):
                     size_bytes += entry.stat(follow_symlinks=False).st_size
         if size_bytes:
-            usage.add(repository_of(parts), size_bytes)
+            yield repository_of(parts), size_bytes
 
 
 def repository_of(parts: Sequence[str]) -> Folders:

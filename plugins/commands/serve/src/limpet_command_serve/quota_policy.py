@@ -3,56 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-import threading
-from collections.abc import Callable, Iterable
-from pathlib import Path
-
-from limpet.contracts.backend import FileKind
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from limpet_command_serve.aside import aside
 from limpet_command_serve.exchange import Exchange, Refusal
 from limpet_command_serve.metrics import Family
-from limpet_command_serve.policy import Policy, UploadGuard
-from limpet_command_serve.quota import Limits, QuotaError, Reservation, Usage, count_folder
+from limpet_command_serve.names import Folders
+from limpet_command_serve.policy import Policy, RemovalGuard, UploadGuard
+from limpet_command_serve.quota import Limits, QuotaError, Reservation, Usage
 from limpet_command_serve.rights import Action
 from limpet_command_serve.rights_file import UserRights
-
-LOOK_AGAIN_S = 0.05
-"""While uploads end that nobody counts."""
+from limpet_command_serve.store import FileStatus
 
 
 class QuotaPolicy(Policy):
     """Counts what is there when the first limit is known; uploads and removals wait for that, readers do not.
 
-    Users may be given quotas while the server runs. `keeps` tells for which files a removal frees nothing yet.
+    Users may be given quotas while the server runs. `walk` tells what is there: bytes by repository.
     """
 
     def __init__(
         self,
-        root: Path,
+        walk: Callable[[], Iterable[tuple[Folders, int]]],
         usage: Usage,
         *,
         instance_bytes: int | None,
         repository_bytes: int | None,
         user_bytes: int | None,
         rights: UserRights | None,
-        keeps: Callable[[FileKind], bool],
     ) -> None:
-        self._root = root
+        self._walk = walk
         self._usage = usage
         self._instance_bytes = instance_bytes
         self._repository_bytes = repository_bytes
         self._user_bytes = user_bytes
         self._rights = rights
-        self._keeps = keeps
         self._counting: asyncio.Task[None] | None = None
-        self._lock = threading.Lock()
-        self._untracked = 0
-        """Uploads that began when there was no limit."""
 
     async def start(self) -> None:
-        if self._is_limited():
-            self._counting = asyncio.create_task(self._count())
+        self._begin_to_count()
 
     async def close(self) -> None:
         if self._counting is not None:
@@ -61,8 +51,7 @@ class QuotaPolicy(Policy):
     async def admit(self, exchange: Exchange) -> None:
         if exchange.action not in {Action.WRITE, Action.REMOVE}:
             return
-        if self._counting is None and self._is_limited():
-            self._counting = asyncio.create_task(self._count())
+        self._begin_to_count()
         if self._counting is not None:
             await asyncio.shield(self._counting)
 
@@ -70,20 +59,10 @@ class QuotaPolicy(Policy):
         target = exchange.target
         if target is None or target.kind is None:
             return None
-        if self._counting is None:
-            return _Untracked(self._track)
-        try:
-            reservation = Reservation(self._usage, target.folders, self._limits(exchange.user), target.kind, size_bytes)
-        except QuotaError as error:
-            raise Refusal(507, str(error)) from error
-        return _Guard(reservation)
+        return _Guard(Reservation(self._usage, target.folders, self._limits(exchange.user), target.kind, size_bytes))
 
-    def answered(self, exchange: Exchange) -> None:
-        target = exchange.target
-        if self._counting is None or not exchange.removed_bytes or target is None or target.kind is None:
-            return
-        if not self._keeps(target.kind):
-            self._usage.add(target.folders, -exchange.removed_bytes)
+    def removing(self, exchange: Exchange, status: FileStatus) -> RemovalGuard | None:
+        return None if exchange.target is None else _Freeing(self._usage, exchange.target.folders)
 
     def families(self) -> Iterable[Family]:
         """What is stored and how much may be, for the metrics."""
@@ -105,14 +84,17 @@ class QuotaPolicy(Policy):
             {(("scope", scope),): limit for scope, limit in limits.items() if limit is not None},
         )
 
-    async def _count(self) -> None:
-        while self._untracked:
-            await asyncio.sleep(LOOK_AGAIN_S)
-        await aside(lambda: count_folder(self._root, self._usage))
+    def _begin_to_count(self) -> None:
+        if self._counting is None and self._is_limited():
+            self._counting = asyncio.create_task(self._count())
+            self._counting.add_done_callback(self._counted)
 
-    def _track(self, change: int) -> None:
-        with self._lock:
-            self._untracked += change
+    async def _count(self) -> None:
+        await aside(lambda: self._usage.count(self._walk))
+
+    def _counted(self, done: asyncio.Task[None]) -> None:
+        if done.cancelled() or done.exception() is not None:
+            self._counting = None  # Who waits is told; the next one tries again.
 
     def _is_limited(self) -> bool:
         own = () if self._rights is None else (rights.quota_bytes for rights in self._rights.all().values())
@@ -124,26 +106,6 @@ class QuotaPolicy(Policy):
         return Limits(self._instance_bytes, self._repository_bytes, self._user_bytes if own is None else own)
 
 
-class _Untracked:
-    """An upload while there is no limit: only that it is there counts."""
-
-    def __init__(self, track: Callable[[int], None]) -> None:
-        self._track = track
-        track(1)
-
-    def __enter__(self) -> object:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._track(-1)
-
-    def count(self, size_bytes: int) -> None:
-        return
-
-    def keep(self, size_bytes: int) -> None:
-        return
-
-
 class _Guard:
     """A reservation whose refusals are answers."""
 
@@ -151,16 +113,41 @@ class _Guard:
         self._reservation = reservation
 
     def __enter__(self) -> object:
-        return self
+        with _refusing():
+            return self._reservation.__enter__()
 
     def __exit__(self, *_: object) -> None:
         self._reservation.__exit__()
 
     def count(self, size_bytes: int) -> None:
-        try:
+        with _refusing():
             self._reservation.count(size_bytes)
-        except QuotaError as error:
-            raise Refusal(507, str(error)) from error
 
     def keep(self, size_bytes: int) -> None:
         self._reservation.keep(size_bytes)
+
+
+class _Freeing:
+    """The room that a removal gives back."""
+
+    def __init__(self, usage: Usage, folders: Folders) -> None:
+        self._usage = usage
+        self._folders = folders
+        self._changing = usage.changing()
+
+    def __enter__(self) -> object:
+        return self._changing.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        self._changing.__exit__(None, None, None)
+
+    def freed(self, size_bytes: int) -> None:
+        self._usage.add(self._folders, -size_bytes)
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except QuotaError as error:
+        raise Refusal(507, str(error)) from error

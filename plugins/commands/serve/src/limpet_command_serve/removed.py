@@ -15,21 +15,29 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from limpet_command_serve.beneath import make_folders, opened_folder, sync_folder
-from limpet_command_serve.folder_store import FolderStore, name_of
+from limpet_command_serve.folder_store import FolderStore, is_there, name_of
 from limpet_command_serve.names import REMOVED, Folders, StoredFile
-from limpet_command_serve.quota import Usage, count_folder, repository_folders
+from limpet_command_serve.quota import folder_sizes, repository_folders
 from limpet_command_serve.retention import RetentionDays
 
 _UNTIL = "until-"
 
 
 @dataclass(frozen=True, slots=True)
-class Purged:
-    """What went for good: the repository, the last day on which it was kept, and how much it was."""
+class Kept:
+    """What was removed from a repository and is kept until the end of that day."""
 
     folders: Folders
-    until: str
-    size_bytes: int
+    path: Path
+    until: date
+
+    def size_bytes(self) -> int:
+        """How much it is now."""
+        return sum(size_bytes for _, size_bytes in folder_sizes(self.path))
+
+    def delete(self) -> None:
+        """Delete it for good. OSError as it comes."""
+        shutil.rmtree(self.path)
 
 
 class KeepingStore(FolderStore):
@@ -40,29 +48,30 @@ class KeepingStore(FolderStore):
         self._days = days
         self._now = now
 
-    def discard(self, file: StoredFile, folder: int) -> None:
+    def discard(self, file: StoredFile, folder: int) -> bool:
         if not self._days.keeps(file.kind):
-            super().discard(file, folder)
-            return
+            return super().discard(file, folder)
         within = self.parts(file)[len(file.folders) :]
         until = _day(self._now()) + timedelta(days=self._days.longest())
         parts = (*file.folders, REMOVED, f"{_UNTIL}{until.isoformat()}", *within)
         make_folders(self.root, parts, self.folder_mode)
         with opened_folder(self.root, parts) as place:
-            os.replace(name_of(file), name_of(file), src_dir_fd=folder, dst_dir_fd=place)
+            with self.placing:
+                if is_there(name_of(file), place):  # Stored and removed again: what went first stays.
+                    return super().discard(file, folder)
+                os.rename(name_of(file), name_of(file), src_dir_fd=folder, dst_dir_fd=place)
             sync_folder(place)
         sync_folder(folder)
+        return True
 
 
-def purge_removed(root: Path, now_s: float) -> Iterator[Purged]:
-    """Delete for good what need not be kept any more, day by day. OSError as it comes."""
+def kept_too_long(root: Path, now_s: float) -> Iterator[Kept]:
+    """What need not be kept any more, the oldest of each repository first. OSError as it comes."""
     for folders, repository in repository_folders(root):
         for folder in _day_folders(repository / REMOVED):
-            if date.fromisoformat(folder.name.removeprefix(_UNTIL)) < _day(now_s):
-                usage = Usage()
-                count_folder(folder, usage)
-                shutil.rmtree(folder)
-                yield Purged(folders, folder.name.removeprefix(_UNTIL), usage.used_bytes())
+            until = date.fromisoformat(folder.name.removeprefix(_UNTIL))
+            if until < _day(now_s):
+                yield Kept(folders, folder, until)
 
 
 def _day_folders(removed: Path) -> list[Path]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from limpet_command_serve.aside import aside
 from limpet_command_serve.exchange import Exchange, Refusal
 from limpet_command_serve.policy import Policy
 from limpet_command_serve.quota import Usage
-from limpet_command_serve.removed import purge_removed
+from limpet_command_serve.removed import Kept, kept_too_long
 from limpet_command_serve.retention import RetentionDays, RetentionError, RetentionLock
 from limpet_command_serve.store import FileStatus
 
@@ -54,13 +55,21 @@ class RetentionPolicy(Policy):
 
     def _purge(self, root: Path) -> None:
         try:
-            for gone in purge_removed(root, time.time()):
-                place = "/".join(gone.folders) or "/"
-                self._tell(
-                    f"what was removed from {place} and kept until {gone.until} is deleted for good: "
-                    f"{gone.size_bytes} bytes"
-                )
-                if self._usage is not None:
-                    self._usage.add(gone.folders, -gone.size_bytes)
+            for kept in kept_too_long(root, time.time()):
+                with nullcontext() if self._usage is None else self._usage.changing():
+                    self._delete(kept)
         except OSError as error:
             self._tell(f"cannot delete removed files for good: {error}")
+
+    def _delete(self, kept: Kept) -> None:
+        before_bytes = freed_bytes = kept.size_bytes()
+        try:
+            kept.delete()
+        except OSError:
+            freed_bytes -= kept.size_bytes()
+            raise
+        finally:
+            if self._usage is not None:
+                self._usage.add(kept.folders, -freed_bytes)
+        place = "/".join(kept.folders) or "/"
+        self._tell(f"what was removed from {place} and kept until {kept.until} is gone for good: {before_bytes} bytes")

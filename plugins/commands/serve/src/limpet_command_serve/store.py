@@ -49,6 +49,14 @@ class FileStatus:
     stored_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """The size of a file that was removed, and how much room came back: none where it is kept aside."""
+
+    size_bytes: int
+    freed_bytes: int
+
+
 class Reading(ABC):
     """One open file. Read piece by piece, and closed whatever happens."""
 
@@ -126,8 +134,8 @@ class Store(ABC):
         """An upload of the file, with its size if the client says it. Also where the file is there: see `Outcome`."""
 
     @abstractmethod
-    def remove(self, file: StoredFile) -> int:
-        """Remove the file: the size it had."""
+    def remove(self, file: StoredFile) -> Removal:
+        """Remove the file."""
 
     def sweep(self) -> int:
         """Remove what uploads have left that never ended, before the server serves: how many those were."""
