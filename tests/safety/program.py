@@ -77,8 +77,11 @@ class Running:
     def wait_until(self, condition: Callable[[], bool], what: str, limit_s: float = TIMEOUT_S) -> None:
         """Wait for the condition while the command runs; AssertionError if it ends before, or too much time goes."""
         deadline = time.monotonic() + limit_s
-        while not condition():
-            if self.process.poll() is not None:
+        while True:
+            is_over = self.process.poll() is not None
+            if condition():
+                return
+            if is_over:
                 ended = self.end()
                 raise AssertionError(f"ended with {ended.code} before {what}:\n{ended.err}")
             assert time.monotonic() < deadline, f"not in {limit_s} s: {what}"
@@ -99,7 +102,7 @@ class Running:
         found = subprocess.run(["pgrep", "-l", "-s", str(self.pid)], capture_output=True, text=True, check=False)
         return [line for line in found.stdout.splitlines() if not _is_zombie(int(line.split()[0]))]
 
-    def assert_none_survives(self, limit_s: float = 5.0) -> None:
+    def assert_none_survives(self, limit_s: float = 30.0) -> None:
         """The command and its workers are all gone, at the latest after a moment."""
         deadline = time.monotonic() + limit_s
         while survivors := self.survivors():
@@ -112,7 +115,7 @@ class Running:
             if "strace" not in line:
                 os.kill(int(line.split()[0]), signal.SIGABRT)
         try:
-            _out, err = self.process.communicate(timeout=5)
+            _out, err = self.process.communicate(timeout=30)
         except subprocess.TimeoutExpired:
             return "no answer"
         return err.decode(errors="replace")

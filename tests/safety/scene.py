@@ -12,6 +12,8 @@ from tests.safety.files import Digests
 from tests.safety.judging import assert_clean, assert_next_backup_works, assert_restores, snapshot_ids
 from tests.safety.program import PASSWORD, Site
 
+_SOME_DATA = "head -c 200000 /dev/urandom"
+
 
 @dataclass(frozen=True, slots=True)
 class Scene:
@@ -20,6 +22,19 @@ class Scene:
     site: Site
     source: Path
     before: Digests
+
+    @property
+    def held(self) -> tuple[Path, str]:
+        """What a backup saves that must not be over before its fault: the source; then, by its name, endless data."""
+        return self.source, f"command:zz=sh -c 'until test -e {self._end}; do {_SOME_DATA}; sleep 0.1; done'"
+
+    @property
+    def _end(self) -> Path:
+        return self.site.folder / "end"
+
+    def release(self) -> None:
+        """Let the data end, and so the backup."""
+        self._end.touch()
 
     def copied(self, folder: Path) -> Scene:
         """The same with a repository of its own in the folder."""

@@ -48,14 +48,13 @@ def test_backups_of_both_programs_at_once(scene: Scene, restic_new: Restic) -> N
 
 def test_check_beside_a_backup(scene: Scene, restic_new: Restic) -> None:
     """A check needs the repository for itself, says who has it, and leaves the backup alone; --no-lock goes beside."""
-    backup = scene.site.start(*SMALL_PACKS, "backup", scene.source)
+    backup = scene.site.start(*SMALL_PACKS, "backup", *scene.held)
     backup.wait_until(lambda: bool(scene.site.files("locks")), "the lock is there")
-    backup.signal_group(signal.SIGSTOP)  # so that it surely is still there
     refused = scene.site.run("check", code=11)
     assert f"PID {backup.pid} " in refused.err
-    waiting = scene.site.start("--retry-lock", "60s", "check")
+    waiting = scene.site.start("--retry-lock", "10m", "check")
     scene.site.run("--no-lock", "check", "--read-data")
-    backup.signal_group(signal.SIGCONT)
+    scene.release()
     ended = backup.end()
     assert ended.code == 0, ended.err
     checked = waiting.end()
@@ -65,12 +64,12 @@ def test_check_beside_a_backup(scene: Scene, restic_new: Restic) -> None:
 
 def test_backup_beside_a_check(scene: Scene, restic_new: Restic) -> None:
     """While a check has the repository for itself no backup may begin; told to wait it waits."""
-    check = scene.site.start("check", "--read-data")
+    check = scene.site.start("--limit-download", "1000", "check", "--read-data")  # some seconds
     check.wait_until(lambda: bool(scene.site.files("locks")), "the lock is there")
     check.signal_group(signal.SIGSTOP)
     refused = scene.site.run("backup", scene.source, code=11)
     assert "already locked exclusively" in refused.err
-    backup = scene.site.start("--retry-lock", "60s", "backup", scene.source)
+    backup = scene.site.start("--retry-lock", "10m", "backup", scene.source)
     check.signal_group(signal.SIGCONT)
     assert check.end().code == 0
     ended = backup.end()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import random
@@ -50,8 +51,8 @@ def test_packs_of_an_interrupted_run_are_used(
 ) -> None:
     """An hour of upload must not be lost to a Ctrl-C, nor to a SIGTERM at shutdown."""
     fresh = scene.copied(scene.site.folder / "fresh")
-    backup = scene.site.start(*SMALL_PACKS, "backup", scene.source)
     before = len(scene.site.files("data"))
+    backup = scene.site.start(*SMALL_PACKS, "backup", *scene.held)
     backup.wait_until(lambda: len(scene.site.files("data")) >= before + 4, "packs are stored")
     if to_all:
         backup.signal_group(number)
@@ -65,7 +66,7 @@ def test_packs_of_an_interrupted_run_are_used(
 
 def test_interrupted_twice(scene: Scene, restic_new: Restic) -> None:
     """An impatient second Ctrl-C must not break the clean-up that the first began."""
-    backup = scene.site.start(*SMALL_PACKS, "backup", scene.source)
+    backup = scene.site.start(*SMALL_PACKS, "backup", *scene.held)
     backup.wait_until(lambda: len(scene.site.files("data")) > 4, "packs are stored")
     backup.signal_group(signal.SIGINT)
     time.sleep(0.02)
@@ -81,7 +82,7 @@ def test_interrupted_during_start_up(scene: Scene) -> None:
         backup.wait_until(lambda backup=backup: catches_signals(backup), "signals are caught")  # type: ignore[misc]
         time.sleep(number * 0.015)
         backup.signal_group(signal.SIGINT)
-        _assert_ends_cleanly(scene, backup)
+        _assert_ends_cleanly(scene, backup, may_be_done=True)
 
 
 @pytest.mark.parametrize("command", ["check", "restore"])
@@ -121,6 +122,7 @@ def test_closed_terminal(scene: Scene, restic_new: Restic, flags: tuple[str, ...
 def test_closed_pipe(scene: Scene, restic_new: Restic) -> None:
     """`limpet backup -vv | head -1` must end without a stack trace, a lock or workers left."""
     ours, theirs = os.pipe()
+    fcntl.fcntl(theirs, fcntl.F_SETPIPE_SZ, 4096)  # not all of the output: something is still to come when we close
     backup = scene.site.start(*SMALL_PACKS, "-vv", "backup", scene.source, stdout=theirs)
     os.close(theirs)
     assert os.read(ours, 1)
@@ -158,10 +160,10 @@ def _drained(terminal: int) -> bool:
 
 
 def _assert_ends_cleanly(scene: Scene, running: Running, *, may_be_done: bool = False) -> None:
-    ended = running.end(limit_s=30)
+    ended = running.end(limit_s=60)
     assert ended.code == 130 or (may_be_done and ended.code == 0), ended.err
     assert "Traceback" not in ended.err
     assert "Fatal" not in ended.err
     assert not scene.site.files("locks")
     assert not scene.site.temporary_files()
-    running.assert_none_survives(limit_s=1)
+    running.assert_none_survives()

@@ -67,7 +67,7 @@ def test_a_storage_that_fails_on_and_on(scene: Scene, restic_new: Restic, call: 
     backup = scene.site.start(*SMALL_PACKS, *ONE_CONNECTION, "--no-cache", "backup", scene.source, prefix=prefix)
     backup.wait_until(lambda: injections(log) > 1, "the storage fails")
     backup.interrupt_traced()
-    ended = backup.end(limit_s=20)
+    ended = backup.end(limit_s=60)
     assert ended.code == 130, ended.err
     assert f"{scene.site.repository}/data/" in ended.err
     assert "Input/output error" in ended.err
@@ -90,7 +90,7 @@ def test_repository_file_with_a_bad_sector(scene: Scene, restic_new: Restic, com
         "backup": ("backup", scene.source),
     }
     fault = injected("read", "error=EIO", log=log, only=bad)
-    ended = site.start("--no-cache", *arguments[command], prefix=fault).end(limit_s=60)
+    ended = site.start("--no-cache", *arguments[command], prefix=fault).end()
     assert injections(log), "nothing was injected"
     # A backup that cannot read its parent reads every file, and still does not end with success: as restic's.
     assert ended.code == (3 if command == "backup" else 1), ended.err

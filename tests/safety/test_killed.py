@@ -88,12 +88,12 @@ def test_killed_when_a_folder_is_synced(scene: Scene, restic_new: Restic, kind: 
 
 def test_worker_killed(scene: Scene, restic_new: Restic) -> None:
     """The kernel takes a worker when memory is short: that is an error in one line, not a hang, and not a snapshot."""
-    backup = scene.site.start(*SMALL_PACKS, "backup", scene.source)
+    backup = scene.site.start(*SMALL_PACKS, "backup", *scene.held)
     backup.wait_until(lambda: len(scene.site.files("data")) > 4, "packs are stored")
     worker = max(int(line.split()[0]) for line in backup.survivors())
     assert worker != backup.pid
     os.kill(worker, signal.SIGKILL)
-    ended = backup.end(limit_s=20)
+    ended = backup.end(limit_s=60)
     assert ended.code == 1, ended.err
     assert "worker process died" in ended.last_line
     assert "Traceback" not in ended.err
@@ -103,7 +103,7 @@ def test_worker_killed(scene: Scene, restic_new: Restic) -> None:
 
 def test_lock_of_the_dead_is_named_as_such(scene: Scene, restic_new: Restic) -> None:
     """Whoever finds the repository locked by a process that is gone must be told what removes the lock."""
-    backup = scene.site.start(*SMALL_PACKS, "backup", scene.source)
+    backup = scene.site.start(*SMALL_PACKS, "backup", *scene.held)
     backup.wait_until(lambda: bool(scene.site.files("locks")), "the lock is there")
     backup.signal_group(signal.SIGKILL)
     _assert_dead(backup)
