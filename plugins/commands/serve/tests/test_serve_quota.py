@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -33,25 +34,49 @@ def store(
         room.keep(size)
 
 
-def test_uploads_side_by_side_cannot_pass_a_limit() -> None:
-    """Each of them alone would fit: where room is only looked at, all of them are let in."""
+@pytest.mark.parametrize("size", [3 * MIB, None], ids=["length", "chunks"])
+def test_uploads_side_by_side_cannot_pass_a_limit(size: int | None) -> None:
+    """Each of them alone would fit: never are there more bytes than may be, and as many come through as have room."""
     usage, limits = empty(), Limits(repository_bytes=10 * MIB)
     together = threading.Barrier(8)
 
     def upload(_: int) -> bool:
-        together.wait()
         try:
-            with Reservation(usage, REPOSITORY, limits, FileKind.PACK, 3 * MIB) as room:
-                together.wait(timeout=10)  # all three that fit are under way at the same time
+            with Reservation(usage, REPOSITORY, limits, FileKind.PACK, size) as room:
+                together.wait(timeout=10)  # all are under way at the same time
+                for _ in range(48):
+                    room.count(MIB // 16)
+                    assert usage.used_bytes() <= 10 * MIB
                 room.keep(3 * MIB)
         except QuotaError:
-            together.wait(timeout=10)
             return False
         return True
 
     with ThreadPoolExecutor(8) as pool:
         assert sum(pool.map(upload, range(8))) == 3
     assert usage.used_bytes() == 9 * MIB
+
+
+def test_who_says_much_and_sends_little_holds_little() -> None:
+    """Uploads that are opened and stand still must not keep the room of others who come with their bytes."""
+    usage, limits = empty(), Limits(repository_bytes=10 * MIB)
+    with ExitStack() as stalled:
+        for _ in range(100):
+            room = stalled.enter_context(Reservation(usage, REPOSITORY, limits, FileKind.PACK, 9 * MIB))
+            room.count(100)
+        store(usage, limits, 9 * MIB)
+        with pytest.raises(QuotaError):
+            room.count(MIB)
+    assert usage.used_bytes() == 9 * MIB
+
+
+def test_what_can_never_fit_is_refused_before_it_comes() -> None:
+    """A client that sends a pack of 128 MiB only to hear that there is no room has sent it for nothing."""
+    usage, limits = empty(), Limits(repository_bytes=10 * MIB)
+    store(usage, limits, 9 * MIB)
+    with pytest.raises(QuotaError, match="2097152 bytes more"):
+        Reservation(usage, REPOSITORY, limits, FileKind.PACK, 2 * MIB).__enter__()
+    usage.count(list)
 
 
 def test_an_upload_of_unknown_length_is_counted_as_it_comes() -> None:

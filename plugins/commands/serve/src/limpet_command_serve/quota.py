@@ -1,8 +1,8 @@
 """How much is stored, and how much may be: of the whole instance, of each repository, of each user.
 
-Room is reserved before bytes are written and settled afterwards, so that uploads side by side cannot pass a limit
-together. What lets people make room again may go over a limit by a little: without a lock and a new index nobody
-could forget and prune in a repository that is full.
+Room is taken as bytes arrive, before they are written, so that uploads side by side cannot pass a limit together, and
+nobody holds more room than he has filled. What lets people make room again may go over a limit by a little: without a
+lock and a new index nobody could forget and prune in a repository that is full.
 """
 
 from __future__ import annotations
@@ -22,8 +22,6 @@ from limpet_command_serve.names import MOST_FOLDERS, UPLOADS, Folders
 
 HEADROOM = 0.05
 """How much locks, index, keys and snapshots may go over a limit, as a part of it; packs never."""
-STEP_BYTES = 1 << 20
-"""Room is reserved in steps where nobody says how long an upload will be."""
 
 _KIND_NAMES = frozenset(kind.value for kind in FileKind)
 
@@ -42,7 +40,7 @@ class Limits:
 
 
 class Usage:
-    """The bytes stored by repository, those reserved among them. Thread-safe.
+    """The bytes stored by repository, and those of uploads under way. Thread-safe.
 
     Nothing is known, and no limit holds, until all has been counted. Whoever changes files says so (`changing`): each
     file is counted once, either by the count or by who stored it.
@@ -91,22 +89,23 @@ class Usage:
         with self._changed:
             self._add(folders, size_bytes)
 
-    def reserve(self, folders: Folders, size_bytes: int, limits: Limits, *, over: bool) -> None:
-        """Count bytes that are going to be written; QuotaError where a limit stands against it.
+    def verify_room(self, folders: Folders, size_bytes: int, limits: Limits, *, over: bool) -> None:
+        """QuotaError where so many bytes more would not fit now. `over` is for what may use the headroom."""
+        with self._changed:
+            self._verify_room(folders, size_bytes, limits, over)
 
-        `over` is for what may use the headroom.
+    def take(self, folders: Folders, size_bytes: int, limits: Limits, *, over: bool, taken_bytes: int) -> None:
+        """Count bytes more of an upload that has taken so many already; QuotaError where they do not fit.
+
+        Then all that it has taken is given back in the same moment: of uploads that have no room together one ends,
+        and the others go on.
         """
         with self._changed:
-            for name, used, limit in (
-                ("server", self._total, limits.instance_bytes),
-                ("repository", self._repositories[folders], limits.repository_bytes),
-                ("user", self._users[folders[0]] if folders else self._total, limits.user_bytes),
-            ):
-                if limit is not None and used + size_bytes > limit + (_headroom(limit) if over else 0):
-                    raise QuotaError(
-                        f"{size_bytes} bytes more would exceed the {name}'s quota of {limit} bytes, {used} are used: "
-                        f"forget and prune snapshots, or ask for more room"
-                    )
+            try:
+                self._verify_room(folders, size_bytes, limits, over)
+            except QuotaError:
+                self._add(folders, -taken_bytes)
+                raise
             self._add(folders, size_bytes)
 
     def used_bytes(self) -> int:
@@ -123,6 +122,18 @@ class Usage:
         with self._changed:
             return {user: size for user, size in self._users.items() if size}
 
+    def _verify_room(self, folders: Folders, size_bytes: int, limits: Limits, over: bool) -> None:
+        for name, used, limit in (
+            ("server", self._total, limits.instance_bytes),
+            ("repository", self._repositories[folders], limits.repository_bytes),
+            ("user", self._users[folders[0]] if folders else self._total, limits.user_bytes),
+        ):
+            if limit is not None and used + size_bytes > limit + (_headroom(limit) if over else 0):
+                raise QuotaError(
+                    f"{size_bytes} bytes more would exceed the {name}'s quota of {limit} bytes, {used} are used: "
+                    f"forget and prune snapshots, or ask for more room"
+                )
+
     def _add(self, folders: Folders, size_bytes: int) -> None:
         if not self._is_counted:
             return
@@ -133,53 +144,40 @@ class Usage:
 
 
 class Reservation:
-    """The room of one upload. Without `keep` it is given back at the end of the `with` block."""
+    """The room of one upload, refused at once where it could not fit. Without `keep` it is given back in the end."""
 
     def __init__(self, usage: Usage, folders: Folders, limits: Limits, kind: FileKind, size_bytes: int | None) -> None:
         self._usage = usage
         self._folders = folders
         self._limits = limits
         self._over = kind is not FileKind.PACK
-        self._reserved_bytes = 0
-        self._written_bytes = 0
-        self._step_bytes = STEP_BYTES if size_bytes is None else 0
         self._size_bytes = size_bytes
+        self._taken_bytes = 0
         self._ending = ExitStack()
 
     def __enter__(self) -> Self:
         with ExitStack() as ending:
             ending.enter_context(self._usage.changing())
             if self._size_bytes:
-                self._reserve(self._size_bytes)
+                self._usage.verify_room(self._folders, self._size_bytes, self._limits, over=self._over)
             self._ending = ending.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._usage.add(self._folders, -self._reserved_bytes)
-        self._reserved_bytes = 0
+        self._usage.add(self._folders, -self._taken_bytes)
+        self._taken_bytes = 0
         self._ending.close()
 
     def count(self, size_bytes: int) -> None:
         """These bytes have come and are about to be written; QuotaError where they are too many."""
-        self._written_bytes += size_bytes
-        missing = self._written_bytes - self._reserved_bytes
-        if missing <= 0:
-            return
-        try:
-            self._reserve(max(missing, self._step_bytes))
-        except QuotaError:
-            if missing >= self._step_bytes:
-                raise
-            self._reserve(missing)  # The last bytes need no whole step.
+        taken_bytes, self._taken_bytes = self._taken_bytes, 0
+        self._usage.take(self._folders, size_bytes, self._limits, over=self._over, taken_bytes=taken_bytes)
+        self._taken_bytes = taken_bytes + size_bytes
 
     def keep(self, size_bytes: int) -> None:
         """The upload is stored, with that many bytes."""
-        self._usage.add(self._folders, size_bytes - self._reserved_bytes)
-        self._reserved_bytes = 0
-
-    def _reserve(self, size_bytes: int) -> None:
-        self._usage.reserve(self._folders, size_bytes, self._limits, over=self._over)
-        self._reserved_bytes += size_bytes
+        self._usage.add(self._folders, size_bytes - self._taken_bytes)
+        self._taken_bytes = 0
 
 
 def folder_sizes(root: Path) -> Iterator[tuple[Folders, int]]:
