@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from limpet.cli.session import Session
 from limpet.contracts.guesses import FREE_GUESSES
+from limpet_command_serve.exchange import Refusal
+from limpet_command_serve.lock_bounds import MOST_LOCK_BYTES, MOST_LOCKS, LockBounds
 from limpet_command_serve.user_commands import user_group
 
 from tests.serve.cases import login
@@ -48,10 +52,15 @@ def manage(server: LimpetServer, *words: str) -> None:
 
 
 def upload(
-    server: LimpetServer, repository: str, content: bytes, *headers: tuple[str, str], chunks: bool = False
+    server: LimpetServer,
+    repository: str,
+    content: bytes,
+    *headers: tuple[str, str],
+    chunks: bool = False,
+    kind: str = "data",
 ) -> Answer:
-    """One pack is sent."""
-    target = f"/{repository}/data/{hashlib.sha256(content).hexdigest()}"
+    """One file is sent, a pack if nothing else is said."""
+    target = f"/{repository}/{kind}/{hashlib.sha256(content).hexdigest()}"
     if not chunks:
         return ask(server, "POST", target, headers, content)
     parts = [content[start : start + 100_000] for start in range(0, len(content), 100_000)]
@@ -93,6 +102,45 @@ def test_uploads_side_by_side_stay_below_the_limit(start: Start) -> None:
         statuses = sorted(pool.map(send, range(8)))
     assert statuses == [200] * 2 + [507] * 6
     assert len(files(server)) == 2
+
+
+@pytest.mark.parametrize("access", ["--read-only", "--append-only", "--write-only"])
+def test_locks_are_no_room_for_anything(start: Start, access: str) -> None:
+    """Who may not write may write locks: as large as he likes, and any number, would be writing."""
+    server = start("--repo-quota", "1M", users=True)
+    manage(server, "add", "web", access)
+    web = login("web", "of-web")
+    for chunks in (False, True):
+        large = os.urandom(MOST_LOCK_BYTES + 1)
+        refused = upload(server, "r", large, web, chunks=chunks, kind="locks")
+        assert (refused.status, b"at most 65536 bytes" in refused.body) == (403, True)
+    assert not files(server)
+    locks = server.data / "r" / "locks"
+    assert upload(server, "r", bytes(MOST_LOCK_BYTES), web, kind="locks").status == 200
+    for number in range(MOST_LOCKS - 2):
+        (locks / f"{number:064x}").touch()
+    statuses = [upload(server, "r", b"%d" % number, web, kind="locks").status for number in range(2)]
+    assert statuses == [200, 403]
+    assert len(files(server)) == MOST_LOCKS
+    assert ask(server, "DELETE", f"/r/locks/{0:064x}", [web]).status == 200
+    assert upload(server, "r", b"another", web, kind="locks").status == 200
+    assert upload(server, "r", bytes(MOST_LOCK_BYTES + 1), ADMIN, kind="locks").status == 200, "he may write anyway"
+    assert upload(server, "r", bytes(2 * MIB), ADMIN, kind="locks").status == 507, "locks count as all does"
+
+
+def test_locks_at_once_stay_below_their_number() -> None:
+    """A hundred connections that each find room for one more lock must not have it together."""
+    stored = MOST_LOCKS - 3
+    bounds = LockBounds(lambda _: stored)
+    with ExitStack() as coming:
+        for _ in range(3):
+            coming.enter_context(bounds.begin(("r",), None))
+        with pytest.raises(Refusal, match="unlock"), bounds.begin(("r",), None):
+            pass
+        with bounds.begin(("other",), None):
+            pass
+    with bounds.begin(("r",), None):
+        pass
 
 
 def test_limits_that_come_while_it_runs(start: Start) -> None:

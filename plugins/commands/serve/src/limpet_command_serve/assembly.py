@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from limpet.errors import UsageError
+from limpet.contracts.backend import FileKind
+from limpet.errors import MissingFileError, UsageError
 
 from limpet_command_serve.policy import Policy
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from limpet_command_serve.metrics import Metrics
+    from limpet_command_serve.names import Folders
     from limpet_command_serve.quota import Usage
     from limpet_command_serve.retention import RetentionDays
     from limpet_command_serve.rights_file import UserRights
@@ -46,7 +48,8 @@ def assemble(settings: Settings, tell: Tell) -> Parts:
         _verify_countless(settings)
     rights = _rights(settings, tell)
     days = _days(settings, rights)
-    return Parts(_store(settings, days, tell), tuple(_policies(settings, rights, days, tell)))
+    store = _store(settings, days, tell)
+    return Parts(store, tuple(_policies(settings, store, rights, days, tell)))
 
 
 def htpasswd_path(settings: Settings) -> Path:
@@ -70,6 +73,7 @@ def _store(settings: Settings, days: RetentionDays | None, tell: Tell) -> Store:
 
 def _policies(
     settings: Settings,
+    store: Store,
     rights: UserRights | None,
     days: RetentionDays | None,
     tell: Tell,
@@ -77,9 +81,11 @@ def _policies(
     metrics, usage = _metrics(settings), _usage(settings, rights)
     yield from _door(settings, tell)
     if rights is not None or settings.append_only:
+        from limpet_command_serve.lock_bounds import LockBounds  # noqa: PLC0415
         from limpet_command_serve.rights_policy import RightsPolicy  # noqa: PLC0415
 
-        yield RightsPolicy(rights, append_only=settings.append_only, private=settings.private_repos)
+        locks = LockBounds(lambda folders: _count_locks(store, folders))
+        yield RightsPolicy(rights, locks, append_only=settings.append_only, private=settings.private_repos)
     if settings.limit_upload or settings.limit_download or settings.limit_requests:
         from limpet_command_serve.rate import ClientRate  # noqa: PLC0415
         from limpet_command_serve.rate_policy import RatePolicy  # noqa: PLC0415
@@ -159,6 +165,13 @@ def _watchers(settings: Settings, metrics: Metrics | None, tell: Tell) -> Iterat
     from limpet_command_serve.health_policy import HealthPolicy, folder_problem  # noqa: PLC0415
 
     yield HealthPolicy(lambda: "" if settings.backend else folder_problem(settings.path))
+
+
+def _count_locks(store: Store, folders: Folders) -> int:
+    try:
+        return sum(1 for _ in store.list(folders, FileKind.LOCK))
+    except MissingFileError:
+        return 0
 
 
 def _metrics(settings: Settings) -> Metrics | None:

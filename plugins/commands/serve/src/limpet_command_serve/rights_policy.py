@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from limpet.contracts.backend import FileKind
+
 from limpet_command_serve.auth_policy import unauthorized
 from limpet_command_serve.exchange import Exchange, Refusal
-from limpet_command_serve.policy import Policy
+from limpet_command_serve.lock_bounds import LockBounds
+from limpet_command_serve.policy import Policy, UploadGuard
 from limpet_command_serve.rights import Access, Action, Verdict, may_enter, verdict
 from limpet_command_serve.rights_file import UserRights
 
@@ -16,8 +19,9 @@ METRICS_USER = "metrics"
 class RightsPolicy(Policy):
     """The server's own limits, and the user's."""
 
-    def __init__(self, rights: UserRights | None, *, append_only: bool, private: bool) -> None:
+    def __init__(self, rights: UserRights | None, locks: LockBounds, *, append_only: bool, private: bool) -> None:
         self._rights = rights
+        self._locks = locks
         self._server = (Access.APPEND_ONLY,) if append_only else ()
         self._private = private
 
@@ -27,13 +31,11 @@ class RightsPolicy(Policy):
                 raise unauthorized(f"with private repositories only the user {METRICS_USER} may see the metrics")
             return
         target, action = exchange.target, exchange.action
-        accesses = self._server
-        if self._rights is not None:
+        if self._rights is not None and target is not None:
             rights = self._rights.of(exchange.user)
-            folders = () if target is None else target.folders
-            if target is not None and not may_enter(exchange.user, folders, rights, private=self._private):
+            if not may_enter(exchange.user, target.folders, rights, private=self._private):
                 raise unauthorized("this repository is not the user's")
-            accesses = (*accesses, rights.access)
+        accesses = self._accesses(exchange.user)
         if target is None or action is None:
             return  # The protocol has its answers to nonsense.
         match verdict(accesses, action, target.kind):
@@ -42,9 +44,18 @@ class RightsPolicy(Policy):
             case Verdict.HIDE:
                 exchange.hides_listing = True
 
+    def begin_upload(self, exchange: Exchange, size_bytes: int | None) -> UploadGuard | None:
+        target = exchange.target
+        if target is None or target.kind is not FileKind.LOCK or {*self._accesses(exchange.user)} <= {Access.FULL}:
+            return None
+        return self._locks.begin(target.folders, size_bytes)
+
     def reload(self) -> None:
         if self._rights is not None:
             self._rights.read_again()
+
+    def _accesses(self, user: str) -> tuple[Access, ...]:
+        return self._server if self._rights is None else (*self._server, self._rights.of(user).access)
 
 
 def _reason(action: Action, accesses: tuple[Access, ...]) -> str:
