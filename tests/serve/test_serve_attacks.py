@@ -227,6 +227,7 @@ SMUGGLED = {
     "chunk ended by line feeds": smuggled("Transfer-Encoding: chunked", body="5\nhello\n0\n\n"),
     "chunk longer than its size": smuggled("Transfer-Encoding: chunked", body="3\r\nhello\r\n0\r\n\r\n"),
     "line feed in a chunk's extension": smuggled("Transfer-Encoding: chunked", body="0;a\nb\r\n\r\n"),
+    "carriage return in a chunk's extension": smuggled("Transfer-Encoding: chunked", body="0;a\rb\r\n\r\n"),
     "version of the past": b"POST /R/keys/OTHER HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     + HIDDEN.encode(),
     "version of the future": b"POST /R/keys/OTHER HTTP/9.9\r\nHost: x\r\nContent-Length: 0\r\n\r\n" + HIDDEN.encode(),

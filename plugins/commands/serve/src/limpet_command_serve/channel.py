@@ -33,9 +33,14 @@ class Channel(Protocol):
     """A socket that does not block. One thread at a time uses it. OSError where the connection is broken."""
 
     descriptor: int
+    reads_ahead: bool
+    """Whether it may hold bytes that have come and that the socket no longer tells of."""
 
     def receive(self, buffer: memoryview) -> int:
         """Bytes that have come; 0 at the end of the stream. WouldBlock where nothing is there."""
+
+    def receive_bytes(self, most: int) -> bytes:
+        """Likewise, not more than so many; empty at the end of the stream."""
 
     def send(self, data: memoryview | bytes, *, more: bool = False) -> int:
         """How many of the bytes were taken; `more` says that others follow at once. WouldBlock where none was."""
@@ -56,6 +61,8 @@ class Channel(Protocol):
 class PlainChannel:
     """A TCP or unix socket as it is."""
 
+    reads_ahead = False
+
     def __init__(self, connection: socket.socket) -> None:
         self._socket = connection
         self.descriptor = connection.fileno()
@@ -63,6 +70,12 @@ class PlainChannel:
     def receive(self, buffer: memoryview) -> int:
         try:
             return self._socket.recv_into(buffer)
+        except BlockingIOError:
+            raise WouldBlock(Ready.TO_READ) from None
+
+    def receive_bytes(self, most: int) -> bytes:
+        try:
+            return self._socket.recv(most)
         except BlockingIOError:
             raise WouldBlock(Ready.TO_READ) from None
 
@@ -91,6 +104,8 @@ class PlainChannel:
 class TlsChannel:
     """A socket behind TLS."""
 
+    reads_ahead = True
+
     def __init__(self, connection: socket.socket, context: ssl.SSLContext) -> None:
         self._tls = context.wrap_socket(
             connection, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True
@@ -107,6 +122,10 @@ class TlsChannel:
             raise WouldBlock(Ready.TO_READ) from None
         except self._want_write:
             raise WouldBlock(Ready.TO_WRITE) from None
+
+    def receive_bytes(self, most: int) -> bytes:
+        buffer = memoryview(bytearray(most))
+        return bytes(buffer[: self.receive(buffer)])
 
     def send(self, data: memoryview | bytes, *, more: bool = False) -> int:
         try:

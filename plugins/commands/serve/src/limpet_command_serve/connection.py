@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-import h11
-
 from limpet_command_serve.body import Body, ChunkedBody, SizedBody
-from limpet_command_serve.channel import Channel, WouldBlock
+from limpet_command_serve.channel import Channel, Ready, WouldBlock
 from limpet_command_serve.head import (
-    MOST_HEAD_BYTES,
-    BadRequestError,
     Head,
     find_head_end,
     parse_head,
@@ -28,7 +25,6 @@ LINGER_S = 5.0
 MOST_DISCARDED_BYTES = 64 << 20
 DISCARDED_PIECES_A_STEP = 16
 
-_NO_BUFFER = memoryview(b"")
 R = TypeVar("R")
 
 
@@ -77,7 +73,7 @@ class Connection:
         plain = parse_plain_head(self._rest)
         if plain is not None:
             head, first = plain
-            return head, SizedBody(self.channel, 0, first)
+            return head, self._body_of(head, first)
         return await self._read_head(self._loop.time() + header_timeout_s)
 
     def keep(self, rest: bytes) -> None:
@@ -88,13 +84,6 @@ class Connection:
         """Do it in a worker thread."""
         return await self._workers.run(work)
 
-    async def run_quick(self, work: Work[R]) -> R:
-        """Do it at once where that is quick, else in a worker thread; errors of the socket as of `move`."""
-        try:
-            return await self._workers.run_quick(work)
-        except OSError as error:
-            raise ClientGoneError(str(error)) from error
-
     async def move(self, step: Work[R], deadline_s: float = math.inf) -> R:
         """Do the step in a worker thread, again and again as long as it waits for the socket.
 
@@ -104,7 +93,7 @@ class Connection:
             try:
                 return await self._workers.run(step)
             except WouldBlock as block:
-                await self._ready(block, min(deadline_s, self._loop.time() + self._stall_timeout_s))
+                await self._ready(block.wanted, min(deadline_s, self._loop.time() + self._stall_timeout_s))
             except OSError as error:  # The store's are errors of its own: this is the socket's.
                 raise ClientGoneError(str(error)) from error
 
@@ -115,14 +104,14 @@ class Connection:
             try:
                 view = view[self.channel.send(view) :]
             except WouldBlock as block:
-                await self._ready(block, self._loop.time() + self._stall_timeout_s)
+                await self._ready(block.wanted, self._loop.time() + self._stall_timeout_s)
             except OSError as error:
                 raise ClientGoneError(str(error)) from error
 
-    async def send_now(self, step: Work[None]) -> None:
-        """Do the step here, for a few bytes: what does not go at once is left to `move`."""
+    def send_now(self, send: Callable[[], None]) -> None:
+        """Send a few bytes here: what does not go at once is left to `move`."""
         try:
-            step(_NO_BUFFER)
+            send()
         except WouldBlock:
             return
         except OSError as error:
@@ -143,38 +132,30 @@ class Connection:
             self.channel.close()
 
     async def _read_head(self, deadline_s: float) -> tuple[Head, Body] | None:
-        while not find_head_end(self._rest):
+        while not (end := find_head_end(self._rest)):
             received = await self._receive(deadline_s)
             if not received:
                 return None
             self._rest += received
-        connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEAD_BYTES)
-        try:
-            connection.receive_data(self._rest)
-            self._rest = b""
-            event = connection.next_event()
-        except h11.RemoteProtocolError as error:
-            raise BadRequestError(str(error), error.error_status_hint) from error
-        if not isinstance(event, h11.Request):
-            return None
-        head = parse_head(event, self._alone)
+        head = parse_head(self._rest[:end], self._alone)
+        return head, self._body_of(head, self._rest[end:])
+
+    def _body_of(self, head: Head, first: bytes) -> Body:
+        self._rest = b""
         if head.size_bytes is None:
-            return head, ChunkedBody(self.channel, connection)
-        return head, SizedBody(self.channel, head.size_bytes, connection.trailing_data[0])
+            return ChunkedBody(self.channel, first)
+        return SizedBody(self.channel, head.size_bytes, first)
 
     async def _receive(self, deadline_s: float) -> bytes:
+        if not self.channel.reads_ahead:  # Hardly ever anything is there yet.
+            await self._ready(Ready.TO_READ, deadline_s)
         while True:
             try:
-                return self._received()
+                return self.channel.receive_bytes(RECEIVE_BYTES)
             except WouldBlock as block:
-                await self._ready(block, deadline_s)
+                await self._ready(block.wanted, deadline_s)
             except OSError as error:
                 raise ClientGoneError(str(error)) from error
-
-    def _received(self) -> bytes:
-        # Not a buffer for each connection: thousands of them idle.
-        buffer = memoryview(bytearray(RECEIVE_BYTES))
-        return bytes(buffer[: self.channel.receive(buffer)])
 
     def _discard(self, buffer: memoryview) -> bool:
         """Whether the client may still send."""
@@ -185,8 +166,8 @@ class Connection:
                 return False
         return True
 
-    async def _ready(self, block: WouldBlock, deadline_s: float) -> None:
+    async def _ready(self, wanted: Ready, deadline_s: float) -> None:
         try:
-            await self._wait.until(block.wanted, deadline_s)
+            await self._wait.until(wanted, deadline_s)
         except DeadlineError as error:
             raise ClientGoneError("nothing came or went for too long") from error

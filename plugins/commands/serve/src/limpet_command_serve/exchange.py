@@ -66,6 +66,8 @@ class Answer:
     headers: tuple[tuple[str, str], ...] = ()
     reason: str = ""
     """Said in the first line, too: of an error restic shows that line and no more."""
+    size_bytes: int | None = None
+    """Of a body that is not here, but in a file."""
 
 
 class Refusal(Exception):  # noqa: N818  # a decision, no failure

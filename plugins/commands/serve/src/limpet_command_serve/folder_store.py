@@ -22,6 +22,7 @@ from limpet.errors import BackendError, MissingFileError
 from limpet.ids import is_hex_id
 
 from limpet_command_serve.beneath import make_folders, opened_folder, sync_folder
+from limpet_command_serve.cached import CachedFiles, read_cached
 from limpet_command_serve.comparison import Comparison, same_content
 from limpet_command_serve.names import MOST_FOLDERS, UPLOADS, Folders, StoredFile
 from limpet_command_serve.store import FileStatus, NoSpaceError, Outcome, Reading, Removal, Store, Upload
@@ -46,10 +47,9 @@ _ABANDONED_S = 86_400.0
 class FolderStore(Store):
     """Repositories below the folder `root`, which is made if it is missing."""
 
-    is_quick = True
-
     def __init__(self, root: str, *, for_group: bool = False) -> None:
         self.root = root
+        self._cached = CachedFiles(root)
         self.folder_mode, self.file_mode = (0o770, 0o660) if for_group else (0o700, 0o600)
         self.placing = threading.Lock()
         """Held while a name is looked up and given, where the file system cannot do that in one step."""
@@ -88,11 +88,20 @@ class FolderStore(Store):
 
     def open(self, file: StoredFile) -> Reading:
         with told(f"cannot read {file}"), opened_folder(self.root, self.parts(file)) as folder:
-            reading = FileReading(os.open(name_of(file), _READ_FLAGS, dir_fd=folder))
-            if not stat.S_ISREG(reading.mode):
-                reading.close()
-                raise MissingFileError(f"{file} is no regular file")
-            return reading
+            descriptor = os.open(name_of(file), _READ_FLAGS, dir_fd=folder)
+            try:
+                status = os.fstat(descriptor)
+                if not stat.S_ISREG(status.st_mode):
+                    raise MissingFileError(f"{file} is no regular file")
+                self._cached.learn(descriptor)
+            except BaseException:
+                os.close(descriptor)
+                raise
+            return FileReading(descriptor, status.st_size)
+
+    def open_cached(self, file: StoredFile) -> Reading | None:
+        opened = self._cached.open("/".join((*self.parts(file), name_of(file))))
+        return None if opened is None else FileReading(*opened)
 
     def begin(self, file: StoredFile, size_bytes: int | None) -> Upload:
         try:
@@ -211,7 +220,7 @@ class FolderUpload(Upload):
                 pass  # Who made the folder a moment ago has made it durable, too.
         if is_new:
             return Outcome.STORED
-        with self._store.open(self._file) as stored, FileReading(os.dup(self._descriptor)) as ours:
+        with self._store.open(self._file) as stored, self._reading() as ours:
             return Outcome.SAME if same_content(stored, ours) else Outcome.OTHER
 
     def _give_name(self, name: str, uploads: int, folder: int) -> bool:
@@ -231,6 +240,9 @@ class FolderUpload(Upload):
             os.rename(self._temporary, name, src_dir_fd=uploads, dst_dir_fd=folder)
             return True
 
+    def _reading(self) -> Reading:
+        return FileReading(os.dup(self._descriptor), os.fstat(self._descriptor).st_size)
+
     def _in_folders(self, step: Callable[[], R]) -> R:
         """Do it, with the folders made that it misses; never the root: its disk may not be mounted."""
         try:
@@ -245,16 +257,18 @@ class FolderUpload(Upload):
 class FileReading(Reading):
     """An open file; the descriptor is closed with it."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, size_bytes: int) -> None:
         self.descriptor: int | None = descriptor
-        status = os.fstat(descriptor)
-        self.mode, self.size_bytes = status.st_mode, status.st_size
+        self.size_bytes = size_bytes
 
     def read_into(self, offset_bytes: int, buffer: memoryview) -> int:
         if self.descriptor is None:
             raise BackendError("the file is closed")
         with told("cannot read a file"):
             return os.preadv(self.descriptor, [buffer], offset_bytes)
+
+    def read_cached(self, offset_bytes: int, buffer: memoryview) -> bool:
+        return self.descriptor is not None and read_cached(self.descriptor, offset_bytes, buffer)
 
     def close(self) -> None:
         if self.descriptor is not None:

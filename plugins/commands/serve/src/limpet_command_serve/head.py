@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import h11
+if TYPE_CHECKING:
+    import h11
 
 MOST_HEAD_BYTES = 8 * 1024
 """As nginx and Apache take; thousands of clients may each hold one that never ends, for half a minute."""
@@ -43,10 +45,10 @@ _ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
 _BARE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|\n[ \t]")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _PLAIN = re.compile(
-    rb"(GET|HEAD|DELETE) (/[!-~]*) HTTP/1\.1\r\n"
+    rb"(GET|HEAD|POST|DELETE) (/[!-~]*) HTTP/1\.1\r\n"
     rb"((?:[A-Za-z][A-Za-z0-9-]*+: [!-~]++(?: [!-~]++)*+\r\n)++)\r\n"
 )
-_OF_BODY = frozenset({"content-length", "transfer-encoding", "expect", "upgrade", "connection"})
+_NOT_PLAIN = frozenset({"transfer-encoding", "expect", "upgrade", "connection"})
 _ALONE = ("host", "content-length", "transfer-encoding", "authorization", "content-range", "expect")
 """Headers that must not come twice: proxies and servers have been played off against each other by that."""
 
@@ -93,18 +95,18 @@ def find_head_end(data: bytes) -> int:
 def parse_plain_head(data: bytes) -> tuple[Head, bytes] | None:
     """The head that the data begin with, and what comes behind it, for a sixth of h11's time.
 
-    None for every head that is not of the one shape which all readers of HTTP take alike: whole, no body, no header
+    None for every head that is not of the one shape which all readers of HTTP take alike: whole, no chunks, no header
     twice, none folded, nothing but printable ASCII and single blanks.
     """
     match = _PLAIN.match(data)
     if match is None or match.end() > MOST_HEAD_BYTES:
         return None
     lines = match[3].decode("ascii").split("\r\n")[:-1]
-    headers: dict[str, str] = {}
-    for line in lines:
-        name, _, value = line.partition(": ")
-        headers[name.lower()] = value
-    if len(headers) < len(lines) or "host" not in headers or not _OF_BODY.isdisjoint(headers):
+    headers = {name.lower(): value for name, _, value in [line.partition(": ") for line in lines]}
+    if len(headers) < len(lines) or "host" not in headers or not _NOT_PLAIN.isdisjoint(headers):
+        return None
+    length = headers.get("content-length", "0")
+    if not _LENGTH.fullmatch(length):
         return None
     target = match[2]
     path, query = _split_target(target)
@@ -115,15 +117,18 @@ def parse_plain_head(data: bytes) -> tuple[Head, bytes] | None:
         query,
         headers,
         "1.1",
-        size_bytes=0,
+        size_bytes=int(length),
         keeps_connection=True,
         wants_continue=False,
     )
     return head, data[match.end() :]
 
 
-def parse_head(event: h11.Request, alone: str | None = None) -> Head:
-    """What h11 has read; BadRequestError where it does not make sense. `alone` is one more header that comes once."""
+def parse_head(data: bytes, alone: str | None = None) -> Head:
+    """A whole head of any shape, read by h11. BadRequestError where it makes no sense; `alone` is one more header that
+    may come once.
+    """
+    event = _parsed(data)
     target = event.target
     path, query = _split_target(target)
     version = event.http_version.decode("ascii")
@@ -148,13 +153,17 @@ def parse_head(event: h11.Request, alone: str | None = None) -> Head:
 
 def encode_head(status: int, headers: Iterable[tuple[str, str]], reason: str = "") -> bytes:
     """The head of an answer; the reason is said behind what the status means."""
-    told = "".join(letter for letter in reason if letter.isascii() and letter.isprintable())[:MOST_REASON_BYTES]
-    lines = [f"HTTP/1.1 {status} {phrase(status)}{': ' if told else ''}{told}"]
+    lines = [f"HTTP/1.1 {status} {phrase(status)}{_told(reason) if reason else ''}"]
     for name, value in headers:
         if not value.isprintable():
             raise ValueError(f"header {name} holds what no header may")
         lines.append(f"{name}: {value}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+
+
+def _told(reason: str) -> str:
+    told = "".join(letter for letter in reason if letter.isascii() and letter.isprintable())[:MOST_REASON_BYTES]
+    return f": {told}" if told else ""
 
 
 def phrase(status: int) -> str:
@@ -181,6 +190,20 @@ def wants_creation(query: str) -> bool:
         except BadRequestError:
             continue
     return False
+
+
+def _parsed(data: bytes) -> h11.Request:
+    import h11  # noqa: PLC0415  # most clients' heads are plain ones, and it takes 1 MB
+
+    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=MOST_HEAD_BYTES)
+    try:
+        connection.receive_data(data)
+        event = connection.next_event()
+    except h11.RemoteProtocolError as error:
+        raise BadRequestError(str(error), error.error_status_hint) from error
+    if not isinstance(event, h11.Request):
+        raise BadRequestError("this is no request")
+    return event
 
 
 def _split_target(target: bytes) -> tuple[str, str]:

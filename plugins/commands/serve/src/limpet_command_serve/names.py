@@ -88,4 +88,5 @@ def _within(folders: Folders, parts: list[str]) -> Target | None:
 
 
 def _is_folder_name(name: str) -> bool:
-    return bool(name) and not name.startswith(".") and len(name.encode("utf-8", "surrogateescape")) <= MOST_NAME_BYTES
+    size_bytes = len(name) if name.isascii() else len(name.encode("utf-8", "surrogateescape"))
+    return 0 < size_bytes <= MOST_NAME_BYTES and not name.startswith(".")

@@ -15,7 +15,7 @@ from limpet.errors import BackendError, MissingFileError
 
 from limpet_command_serve.body import Body, BrokenBodyError
 from limpet_command_serve.channel import WouldBlock
-from limpet_command_serve.connection import Connection
+from limpet_command_serve.connection import ClientGoneError, Connection
 from limpet_command_serve.exchange import Answer, Exchange, Refusal
 from limpet_command_serve.head import Head, encode_head, phrase, wants_creation
 from limpet_command_serve.names import Shape, StoredFile, Target, parse_path
@@ -31,8 +31,11 @@ VERSION_1 = "application/vnd.x.restic.rest.v1"
 VERSION_2 = "application/vnd.x.restic.rest.v2"
 MOST_DISCARDED_BYTES = 256 * 1024
 DISCARD_S = 2.0
-MOST_QUICK_BYTES = 64 * 1024
+QUICK_BYTES = 64 * 1024
+"""Of an answer that is sent on the event loop, if all of it is in memory: that takes less than a change of threads."""
 
+_WHOLE = (("Content-Type", "application/octet-stream"),)
+_RANGED = (*_WHOLE, ("Accept-Ranges", "bytes"))
 _ACTIONS = {
     Shape.REPOSITORY: {"POST": Action.CREATE},
     Shape.LISTING: {"GET": Action.LIST},
@@ -49,7 +52,8 @@ class Request:
         self.head = head
         self.body = body
         self.keeps_connection = head.keeps_connection
-        self.has_answered = False
+        self.answer: Sending | None = None
+        """The last one that was begun: only where nothing of it has gone out can there be another."""
 
 
 class Protocol:
@@ -68,6 +72,9 @@ class Protocol:
         for policy in policies:
             self._pages.update(policy.pages())
             self._open_pages.update(policy.open_pages)
+        self._doors = [policy for policy in policies if type(policy).admit is not Policy.admit]
+        self._dated = 0, ""
+        self._quick_buffer = memoryview(bytearray(QUICK_BYTES))
         self._paced_up = [policy for policy in policies if policy.upload_piece_bytes]
         self._paced_down = [policy for policy in policies if policy.download_piece_bytes]
 
@@ -96,6 +103,11 @@ class Protocol:
         except BackendError as error:
             self._tell(str(error))
             await self.refuse(request, 500, str(error))
+        except ClientGoneError:
+            raise
+        except Exception as error:  # whatever it is, the client is told that it is not the client's
+            self._tell(f"unexpected {type(error).__name__}: {error}")
+            await self.refuse(request, 500, f"the server failed: unexpected {type(error).__name__}")
         finally:
             exchange.duration_s = time.time() - exchange.began_s
 
@@ -104,7 +116,7 @@ class Protocol:
     ) -> None:
         """Answer with one line that says why. Nothing more can be said where an answer is already under way."""
         request.exchange.reason = reason
-        if request.has_answered:
+        if request.answer is not None and request.answer.has_begun:
             request.keeps_connection = False
             return
         line = f"{phrase(status)}: {plain(reason)}\n" if reason else f"{phrase(status)}\n"
@@ -120,7 +132,7 @@ class Protocol:
         allowed = _ACTIONS[target.shape] if target else {}
         exchange.action = allowed.get(head.method)
         if exchange.path not in self._open_pages:
-            for policy in self._policies:
+            for policy in self._doors:
                 await policy.admit(exchange)
         if page is not None:
             await self._answer(request, await page(exchange))
@@ -171,16 +183,32 @@ class Protocol:
 
     async def _read(self, request: Request, file: StoredFile) -> None:
         await self._settle_body(request)
+        if not self._paced_down:
+            sending = self._send_cached(request, file)
+            if sending is not None:
+                if not sending.is_complete:
+                    await self._send_all(request, sending)
+                return
         download = _Download(lambda: self._store.open(file), lambda reading: self._begin_file(request, file, reading))
         try:
             # What is small goes out in the step that opens it: a change of threads costs more than its bytes.
-            begin = download.begin if self._paced_down else download.begin_and_send_small
-            connection = request.connection
-            sending = await (connection.run_quick(begin) if self._store.is_quick else connection.move(begin))
-            await self._send_all(request, sending)
+            begin = download.begin if self._paced_down else download.begin_and_send
+            await self._send_all(request, await request.connection.move(begin))
         finally:
             if download.is_open:
                 await request.connection.run(download.close)
+
+    def _send_cached(self, request: Request, file: StoredFile) -> Sending | None:
+        """Send a small answer, without any wait; None, and nothing is sent, where it is not small or not in memory."""
+        reading = self._store.open_cached(file)
+        if reading is None:
+            return None
+        with reading:
+            sending = self._begin_file(request, file, reading)
+            if not sending.fill(self._quick_buffer):
+                return None
+        request.connection.send_now(sending.send_filled)
+        return sending
 
     def _begin_file(self, request: Request, file: StoredFile, reading: Reading) -> Sending:
         size_bytes = reading.size_bytes
@@ -254,7 +282,7 @@ class Protocol:
         await self._settle_body(request)
         sending = self._begin_answer(request, answer)
         if sending.missing_bytes < SMALL_BYTES and not self._paced_down:
-            await request.connection.send_now(sending.step)
+            request.connection.send_now(lambda: sending.step(self._quick_buffer))
         await self._send_all(request, sending)
 
     def _begin_answer(
@@ -265,18 +293,25 @@ class Protocol:
         if self._is_ending:
             request.keeps_connection = False
         has_body = request.head.method != "HEAD" and answer.status != 304
-        names = {name.lower() for name, _ in answer.headers}
-        headers = [*answer.headers]
-        if "content-length" not in names and answer.status != 304:
-            headers.append(("Content-Length", str(len(answer.body))))
-        headers.append(("Date", time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime())))
+        headers = [*answer.headers, ("Date", self._date(exchange.began_s))]
+        if answer.status != 304:
+            headers.append(
+                ("Content-Length", str(len(answer.body) if answer.size_bytes is None else answer.size_bytes))
+            )
         if not request.keeps_connection:
             headers.append(("Connection", "close"))
         head = encode_head(answer.status, headers, answer.reason)
-        request.has_answered = True
-        return Sending(
+        request.answer = Sending(
             request.connection.channel, exchange, head, answer.body if has_body else b"", reading=reading, wanted=wanted
         )
+        return request.answer
+
+    def _date(self, time_s: float) -> str:
+        """As HTTP has it; made once a second."""
+        second = int(time_s)
+        if second != self._dated[0]:
+            self._dated = second, time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(second))
+        return self._dated[1]
 
     async def _send_all(self, request: Request, sending: Sending) -> None:
         piece_bytes = min((policy.download_piece_bytes or 0 for policy in self._paced_down), default=None)
@@ -320,12 +355,11 @@ class _Download:
         self._reading = self._open_file()
         return self._begin_answer(self._reading)
 
-    def begin_and_send_small(self, buffer: memoryview) -> Sending:
-        """Likewise, and send what goes at once if it is not much."""
+    def begin_and_send(self, buffer: memoryview) -> Sending:
+        """Likewise, and send what goes at once."""
         sending = self.begin(buffer)
-        if sending.missing_bytes <= MOST_QUICK_BYTES:
-            with suppress(WouldBlock):
-                sending.step(buffer)
+        with suppress(WouldBlock):
+            sending.step(buffer)
         if sending.is_complete:
             self.close(buffer)
         return sending
@@ -345,14 +379,11 @@ def encode_listing(files: Iterable[FileInfo], *, has_sizes: bool) -> bytes:
 
 
 def _file_answer(size_bytes: int, wanted: ByteRange | None = None, *, has_ranges: bool = False) -> Answer:
-    headers = [("Content-Length", str(size_bytes if wanted is None else wanted.end - wanted.start))]
-    if has_ranges:
-        headers.append(("Accept-Ranges", "bytes"))
-    headers.append(("Content-Type", "application/octet-stream"))
+    headers = _RANGED if has_ranges else _WHOLE
     if wanted is None:
-        return Answer(200, b"", tuple(headers))
-    headers.append(("Content-Range", f"bytes {wanted.start}-{wanted.end - 1}/{size_bytes}"))
-    return Answer(206, b"", tuple(headers))
+        return Answer(200, headers=headers, size_bytes=size_bytes)
+    of_range = ("Content-Range", f"bytes {wanted.start}-{wanted.end - 1}/{size_bytes}")
+    return Answer(206, headers=(*headers, of_range), size_bytes=wanted.end - wanted.start)
 
 
 def _range_header(head: Head) -> str | None:

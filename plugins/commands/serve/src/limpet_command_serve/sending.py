@@ -34,6 +34,8 @@ class Sending:
         self._head_bytes = len(head)
         self._pending = memoryview(head + body if len(body) < PIECE_BYTES else head)
         self._body = memoryview(body if len(body) >= PIECE_BYTES else b"")
+        self.has_begun = False
+        """Whether the client may have seen anything of it."""
         self._reading = reading
         self._offset = wanted.start if wanted else 0
         self._end = wanted.end if wanted else (reading.size_bytes if reading else 0)
@@ -47,6 +49,27 @@ class Sending:
     def missing_bytes(self) -> int:
         """Of the body."""
         return len(self._body) + self._end - self._offset
+
+    def fill(self, buffer: memoryview) -> bool:
+        """Take all of the file into the buffer, behind the head; False where that takes a wait, or more room."""
+        head_bytes, size_bytes = len(self._pending), self._end - self._offset
+        whole = buffer[: head_bytes + size_bytes]
+        if len(whole) < head_bytes + size_bytes:
+            return False
+        if size_bytes and not (self._reading and self._reading.read_cached(self._offset, whole[head_bytes:])):
+            return False
+        whole[:head_bytes] = self._pending
+        self._offset = self._end
+        self._pending = whole
+        return True
+
+    def send_filled(self) -> None:
+        """Send what the buffer has now; the rest stays with us, for the buffer is wanted by others. See `step`."""
+        try:
+            self._flush()
+        finally:
+            if self._pending:
+                self._pending = memoryview(bytes(self._pending))
 
     def step(self, buffer: memoryview, until_bytes: int | None = None) -> None:
         """Send what goes at once, until so many bytes of the body are sent. WouldBlock where nothing goes any more."""
@@ -77,6 +100,7 @@ class Sending:
     def _flush(self) -> None:
         more = self._offset < self._end or bool(self._body)
         count = self._channel.send(self._pending, more=more)
+        self.has_begun = True
         self._pending = self._pending[count:]
         self._count(count)
 

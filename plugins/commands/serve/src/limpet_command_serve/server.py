@@ -49,6 +49,7 @@ class Server:
     ) -> None:
         self._settings = settings
         self._policies = policies
+        self._watchers = [policy for policy in policies if type(policy).answered is not Policy.answered]
         self._tell = tell
         self._tls = tls
         self._workers = Workers()
@@ -205,15 +206,12 @@ class Server:
         request = Request(connection, exchange, head, body)
         try:
             await self._protocol.serve(request)
-        except (ClientGoneError, asyncio.CancelledError, EOFError) as error:
+        except (ClientGoneError, asyncio.CancelledError) as error:
             exchange.reason = exchange.reason or str(error) or "the server ends"
             exchange.status = exchange.status or CLIENT_GONE
             raise
-        except Exception as error:
-            exchange.reason, exchange.status = f"unexpected {type(error).__name__}", 500
-            raise
         finally:
-            for policy in self._policies:
+            for policy in self._watchers:
                 policy.answered(exchange)
         if not body.is_complete:
             await connection.linger()
@@ -224,7 +222,7 @@ class Server:
     async def _reject(self, connection: Connection, error: BadRequestError) -> None:
         """Answer what is no request."""
         exchange = Exchange(time.time(), connection.client, "", "", status=error.status, reason=str(error))
-        for policy in self._policies:
+        for policy in self._watchers:
             policy.answered(exchange)
         text = f"{phrase(error.status)}: {error}\n".encode("utf-8", "backslashreplace")
         headers = (

@@ -1,7 +1,7 @@
 """The storage side of the server: what a store of repositories does. Synchronous and thread-safe.
 
-Every method is called from a worker thread of the server (never from the event loop), so it may block; an upload or a
-reading is used by one thread at a time. Errors: MissingFileError where there is no such file or repository,
+Every method but `open_cached` is called from a worker thread of the server, so it may block; an upload or a reading is
+used by one thread at a time. Errors: MissingFileError where there is no such file or repository,
 NoSpaceError where nothing more fits in, BehindError of a gateway, BackendError for everything else (answered 500 and
 told in the log).
 """
@@ -71,6 +71,10 @@ class Reading(ABC):
     def read_into(self, offset_bytes: int, buffer: memoryview) -> int:
         """Fill the buffer from the offset on, as far as it comes at once: bytes read, 0 at the end of the file."""
 
+    def read_cached(self, offset_bytes: int, buffer: memoryview) -> bool:
+        """Fill the whole buffer if that takes no wait. Also on the event loop."""
+        return False
+
     @abstractmethod
     def close(self) -> None:
         """Let go of the file. Idempotent."""
@@ -110,9 +114,6 @@ class Upload(ABC):
 class Store(ABC):
     """Repositories below one root."""
 
-    is_quick = False
-    """Whether opening a file, and reading a few bytes of it, takes microseconds as long as no disk has to be asked."""
-
     @abstractmethod
     def create(self, folders: Folders) -> None:
         """Make the folders of a repository. Idempotent."""
@@ -128,6 +129,10 @@ class Store(ABC):
     @abstractmethod
     def open(self, file: StoredFile) -> Reading:
         """The file, to be read."""
+
+    def open_cached(self, file: StoredFile) -> Reading | None:
+        """Likewise if that takes no wait, on the event loop; None where it would, or where there is none."""
+        return None
 
     @abstractmethod
     def begin(self, file: StoredFile, size_bytes: int | None) -> Upload:

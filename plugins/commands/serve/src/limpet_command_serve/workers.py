@@ -8,17 +8,12 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from resource import RUSAGE_THREAD, getrusage
 from typing import Generic, TypeVar
 
 MOST_THREADS = 16
 """Many of them wait for a disk to sync; the processors have enough with fewer."""
 BUFFER_BYTES = 128 * 1024
 STACK_BYTES = 512 * 1024
-
-QUICK_BUFFER_BYTES = 64 * 1024
-QUICK_S = 0.005
-SLOW_PAUSE_S = 1.0
 
 R = TypeVar("R")
 Work = Callable[[memoryview], R]
@@ -75,25 +70,6 @@ class Workers:
         self._jobs: queue.SimpleQueue[Callable[[memoryview], None] | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._busy = 0
-        self._quick_buffer = memoryview(bytearray(QUICK_BUFFER_BYTES))
-        self._quick_from = 0.0
-
-    async def run_quick(self, work: Work[R]) -> R:
-        """As `run`, for what takes microseconds unless the disk has to be asked: then nobody else may wait for it.
-
-        It is done in the event loop's thread as long as that is quick; once it was not, in the workers for a while.
-        Where others had the processor meanwhile, it was not the disk: only a thread that waits gives it up itself.
-        Small ranges of cached files are sent in 0.17 ms of processor time so, and in 0.57 ms through a worker.
-        """
-        if time.monotonic() < self._quick_from:
-            return await self.run(work)
-        began_s, waits = time.monotonic(), getrusage(RUSAGE_THREAD).ru_nvcsw
-        try:
-            return work(self._quick_buffer)
-        finally:
-            ended_s = time.monotonic()
-            if ended_s - began_s > QUICK_S and getrusage(RUSAGE_THREAD).ru_nvcsw > waits:
-                self._quick_from = ended_s + SLOW_PAUSE_S
 
     async def run(self, work: Work[R]) -> R:
         """What the work returns or raises. Cancelled meanwhile, it still waits for the end of the work."""
