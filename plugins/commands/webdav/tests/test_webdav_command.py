@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import io
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from limpet.cli.main import main
+from limpet.contracts.guesses import FREE_GUESSES, TooManyAttempts
 from limpet.errors import UsageError
 from limpet.testing.command import CommandConformance
 from limpet_command_webdav import WebdavCommand
 from limpet_command_webdav.address import Address, parse_address
-from limpet_command_webdav.guard import Credentials, Environ, Guard, StartResponse
+from limpet_command_webdav.guard import Environ, Guard, StartResponse
 from limpet_command_webdav.names import bytes_of, shown, text_of, url_path
+from limpet_command_webdav.sign_in import REMEMBERED_S, Credentials, SignIn
 
 SECRET = "an ünusual:password"
 
@@ -127,6 +130,25 @@ def test_signing_in(header: str | None, status: str, method: str) -> None:
     assert answered == ["405" if (status, method) == ("200", "PUT") else status]
     wrong = status == "401" and header is not None
     assert warnings == (["wrong user or password from 192.0.2.7"] if wrong else [])
+
+
+def test_guessing_shuts_out_the_guesser() -> None:
+    """Whoever was let in a moment ago, or asks from elsewhere, reads on while somebody at his address guesses."""
+    now_s = [50.0]
+    sign_in = SignIn(Credentials("ann", SECRET), now=lambda: now_s[0])
+    assert sign_in.is_right(basic("ann", SECRET), "192.0.2.1")
+    for number in range(FREE_GUESSES):
+        assert not sign_in.is_right(basic(f"user {number}", SECRET), "192.0.2.1")
+    with pytest.raises(TooManyAttempts):
+        sign_in.is_right(basic("another", SECRET), "192.0.2.1")
+    assert sign_in.is_right(basic("ann", SECRET), "192.0.2.1")
+    assert sign_in.is_right(basic("ann", SECRET), "192.0.2.2")
+    now_s[0] += 2 * REMEMBERED_S
+    for _ in range(FREE_GUESSES):
+        with suppress(TooManyAttempts):
+            sign_in.is_right(basic("ann", "x"), "192.0.2.1")
+    with pytest.raises(TooManyAttempts):
+        sign_in.is_right(basic("ann", SECRET), "192.0.2.1")
 
 
 def test_a_password_does_not_show() -> None:

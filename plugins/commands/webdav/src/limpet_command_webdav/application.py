@@ -10,8 +10,9 @@ from wsgidav.error_printer import ErrorPrinter
 from wsgidav.request_resolver import RequestResolver
 from wsgidav.wsgidav_app import WsgiDAVApp
 
-from limpet_command_webdav.guard import Application, Credentials, Guard
+from limpet_command_webdav.guard import Application, Guard
 from limpet_command_webdav.provider import SnapshotProvider
+from limpet_command_webdav.sign_in import Credentials
 
 SENT_AT_ONCE_BYTES = 1024 * 1024
 

@@ -20,7 +20,7 @@ from limpet.repository.locks import LockTiming
 from limpet_command_webdav.address import Address, parse_address
 
 if TYPE_CHECKING:
-    from limpet_command_webdav.guard import Credentials
+    from limpet_command_webdav.sign_in import Credentials
 
 NAME = "webdav"
 DEFAULT_ADDRESS = "127.0.0.1:8080"
@@ -67,7 +67,7 @@ def webdav(
         follow_latest=True,
     )
     reporter = session.reporter
-    with session.locked_repository(timing=LockTiming(release_limit_s=RELEASE_LIMIT_S)) as repository:
+    with session.locked_repository(timing=LockTiming(release_limit_s=lambda: RELEASE_LIMIT_S)) as repository:
         browser = Browser(repository, settings, reporter=reporter)
         application = make_application(
             browser,
@@ -98,7 +98,7 @@ def _credentials(session: Session, user: str | None) -> Credentials | None:
         return None
     if ":" in user or not user:
         raise UsageError(f"--user {user!r}: a user's name has at least one character and no colon")
-    from limpet_command_webdav.guard import Credentials  # noqa: PLC0415
+    from limpet_command_webdav.sign_in import Credentials  # noqa: PLC0415
 
     return Credentials(user, password)
 

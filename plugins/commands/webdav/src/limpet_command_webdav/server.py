@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Self
 
@@ -11,21 +12,65 @@ from cheroot import wsgi
 from limpet.errors import LimpetError
 
 from limpet_command_webdav.address import Address
+from limpet_command_webdav.connection import HEAD_LIMIT_BYTES, Arrival, Connection
 from limpet_command_webdav.guard import Application
 
-THREADS = 16
-IDLE_CONNECTIONS = 100
+THREADS = 128
+"""Answers at once: each client that reads slowly keeps one. All of them together take some 3 MiB."""
+WAITING_CONNECTIONS = 512
+"""Connections on which nothing is being answered; beyond, those go on which nothing happened for the longest time."""
 SILENCE_LIMIT_S = 60
 """How long a client may read nothing, or ask nothing, before its connection is closed."""
-REQUEST_LIMIT_S = 1
+REQUEST_LIMIT_S = 0.5
 """How long requests that are being answered may go on when the end has come."""
-END_LIMIT_S = 2.0
+END_LIMIT_S = 1.0
 
 
 class _Server(wsgi.Server):
-    note: Callable[[str], None]
+    ConnectionClass = Connection
+    max_request_header_size = HEAD_LIMIT_BYTES
+    keep_alive_conn_limit = WAITING_CONNECTIONS
     refusal: OSError | None = None
     """Why the system did not let us listen: cheroot keeps but a text of it."""
+
+    def __init__(self, address: Address, application: Application, note: Callable[[str], None]) -> None:
+        super().__init__(
+            (address.host, address.port),
+            application,
+            numthreads=THREADS,
+            server_name="limpet",
+            timeout=SILENCE_LIMIT_S,
+            shutdown_timeout=REQUEST_LIMIT_S,  # type: ignore[arg-type]  # it may be a fraction
+            request_queue_size=128,
+        )
+        self._note = note
+        self._waiting: OrderedDict[Connection, None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def process_conn(self, conn: Connection) -> None:
+        """Give a thread to what a client sent, if that is a request."""
+        self.forget(conn)
+        match conn.arrived():
+            case Arrival.ANSWER:
+                self.requests.put(conn)
+            case Arrival.WAIT:
+                self.put_conn(conn)
+            case Arrival.CLOSE:
+                conn.close()
+
+    def put_conn(self, conn: Connection) -> None:
+        """Wait for what the client sends."""
+        with self._lock:
+            self._waiting[conn] = None
+            longest = self._waiting.popitem(last=False)[0] if len(self._waiting) > WAITING_CONNECTIONS else None
+        if longest is not None:
+            longest.hang_up()
+        super().put_conn(conn)
+
+    def forget(self, conn: Connection) -> None:
+        """It waits no longer."""
+        with self._lock:
+            self._waiting.pop(conn, None)
 
     def bind(self, family: int, type: int, proto: int = 0) -> object:  # cheroot's name
         """Take the place to listen on."""
@@ -37,7 +82,7 @@ class _Server(wsgi.Server):
 
     def error_log(self, msg: str = "", level: int = 20, traceback: bool = False) -> None:
         """What goes wrong with a connection is the client's affair: only told to those who ask for it."""
-        self.note(f"webdav: {msg}")
+        self._note(f"webdav: {msg}")
 
 
 class ViewServer:
@@ -50,18 +95,7 @@ class ViewServer:
         # With it cheroot would take descriptor 3 for its socket, whoever the variable was meant for.
         os.environ.pop("LISTEN_PID", None)
         self._address = address
-        self._server = _Server(
-            (address.host, address.port),
-            application,
-            numthreads=THREADS,
-            server_name="limpet",
-            timeout=SILENCE_LIMIT_S,
-            shutdown_timeout=REQUEST_LIMIT_S,
-            request_queue_size=128,
-        )
-        self._server.note = note
-        self._server.max_request_header_size = 64 * 1024
-        self._server.keep_alive_conn_limit = IDLE_CONNECTIONS
+        self._server = _Server(address, application, note)
         self._ready = threading.Event()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="limpet-webdav", daemon=True)
