@@ -53,6 +53,13 @@ class MissingFileError(BackendError):
         super().__init__(message, permanent=True)
 
 
+class StorageFullError(BackendError):
+    """The storage has no room left, or grants us none; always permanent."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, permanent=True)
+
+
 class IntegrityError(LimpetError):
     """Stored bytes are not what was written: wrong hash, MAC, length or encoding."""
 

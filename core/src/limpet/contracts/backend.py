@@ -1,7 +1,7 @@
 """The contract of a backend: a flat store of whole files, by kind and name.
 
-Thread-safe. `BackendError` (transient or permanent) and `MissingFileError` are the only errors that may
-escape. Retry, rate limit, cache and freezing live in wrappers around a backend, never inside one.
+Thread-safe. `BackendError` (transient or permanent), with `MissingFileError` and `StorageFullError` among it, is the
+only error that may escape. Retry, rate limit, cache and freezing live in wrappers around a backend, never inside one.
 """
 
 from __future__ import annotations
@@ -116,6 +116,7 @@ class Backend(ABC):
         """Store the whole content durably under the handle, or nothing at all.
 
         A file that already exists is replaced if `properties.atomic_replace`, else BackendError (permanent).
+        StorageFullError where there is no room, as far as the store tells that.
         """
 
     @abstractmethod

@@ -14,7 +14,7 @@ import pytest
 from limpet.contracts.backend import CONFIG_HANDLE, FileKind
 from limpet.contracts.options import OptionValue
 from limpet.contracts.transport import Transport
-from limpet.errors import BackendError, UsageError
+from limpet.errors import BackendError, StorageFullError, UsageError
 from limpet.testing.backend import content_of, handle_of, save_all, some_bytes
 from limpet.testing.certificates import identity
 from limpet.testing.restic import Restic
@@ -86,6 +86,7 @@ def test_statuses(backend: LibcloudBackend, proxy: FaultProxy, code: int, perman
         with pytest.raises(BackendError, match=reason) as caught:
             call()
         assert caught.value.permanent is permanent
+        assert isinstance(caught.value, StorageFullError) is (code == 507)
         assert "\n" not in str(caught.value)
     assert backend.load(handle) == b"x"
 

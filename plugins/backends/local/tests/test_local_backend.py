@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from limpet.contracts.backend import CONFIG_HANDLE, Backend, Content, FileKind, Handle
-from limpet.errors import BackendError, MissingFileError, UsageError
+from limpet.errors import BackendError, MissingFileError, StorageFullError, UsageError
 from limpet.testing.backend import MIB, BackendConformance, content_of, handle_of, save_all, some_bytes
 from limpet_backend_local import LocalBackend
 
@@ -232,6 +232,7 @@ def test_failing_disk(
         with pytest.raises(BackendError, match="cannot save") as caught:
             save_all(backend, FileKind.PACK, [some_bytes(2 * MIB)])
     assert caught.value.permanent is permanent
+    assert isinstance(caught.value, StorageFullError) is (number in {errno.ENOSPC, errno.EDQUOT})
     assert os.strerror(number) in str(caught.value)
     assert list(backend.list(FileKind.PACK)) == []
     assert temporary_files(backend) == []

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from limpet.contracts.backend import CONFIG_HANDLE, FileKind, Handle
 from limpet.contracts.transport import Transport
-from limpet.errors import BackendError, MissingFileError, UsageError
+from limpet.errors import BackendError, MissingFileError, StorageFullError, UsageError
 from limpet.registry.opening import open_backend
 from limpet.storage.retry import RetryBackend
 from limpet.testing.backend import MIB, content_of, handle_of, save_all, some_bytes
@@ -202,7 +202,7 @@ def test_no_space_left(tmp_path: Path) -> None:
         backend = RestBackend.open(server.url("repository"), {})
         backend.create()
         save_all(backend, FileKind.PACK, [b"small enough"])
-        with pytest.raises(BackendError, match=r"507.*no space left") as caught:
+        with pytest.raises(StorageFullError, match=r"507.*no space left") as caught:
             save_all(backend, FileKind.PACK, [some_bytes(200_000)])
         assert caught.value.permanent
         with pytest.raises(BackendError, match="507"):  # refused while most of it is still to be sent

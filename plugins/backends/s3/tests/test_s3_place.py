@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from limpet.errors import BackendError, MissingFileError, UsageError
+from limpet.errors import BackendError, MissingFileError, StorageFullError, UsageError
 from limpet_backend_s3.credentials import Credentials
 from limpet_backend_s3.errors import Refusal, refused
 from limpet_backend_s3.listing import read_page
@@ -113,7 +113,9 @@ def test_refusals(status: int, code: str, permanent: bool, says: str) -> None:
     assert error.permanent is permanent
     assert says in str(error)
     assert "\n" not in str(error)
-    assert error.retry_after_s == 7
+    is_full = says == "no space left"
+    assert isinstance(error, StorageFullError) is is_full
+    assert error.retry_after_s == (None if is_full else 7)
 
 
 def test_missing_bucket_is_named() -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 from limpet.contracts.backend import CONFIG_HANDLE, FileKind, Handle
 from limpet.contracts.transport import Transport
-from limpet.errors import BackendError, MissingFileError
+from limpet.errors import BackendError, MissingFileError, StorageFullError
 from limpet.testing.backend import MIB, content_of, handle_of, some_bytes
 from limpet.testing.restic import Restic
 from limpet_backend_sftp import SftpBackend
@@ -279,7 +279,7 @@ def test_full_disk(tmp_path: Path) -> None:
         backend = without_server(disk / "r")
         backend.create()
         data = some_bytes(4 * MIB)
-        with pytest.raises(BackendError, match="no space left") as caught:
+        with pytest.raises(StorageFullError, match="no space left") as caught:
             backend.save(handle_of(data), content_of(data))
         assert caught.value.permanent
         assert not left_overs(disk)

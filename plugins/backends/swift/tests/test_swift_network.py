@@ -11,7 +11,7 @@ import pytest
 from limpet.contracts.backend import CONFIG_HANDLE, FileKind
 from limpet.contracts.options import OptionValue
 from limpet.contracts.transport import Transport
-from limpet.errors import BackendError, UsageError
+from limpet.errors import BackendError, StorageFullError, UsageError
 from limpet.testing.backend import content_of, handle_of, save_all, some_bytes
 from limpet.testing.certificates import identity
 from limpet_backend_swift import SwiftBackend
@@ -74,6 +74,7 @@ def test_statuses(backend: SwiftBackend, proxy: FaultProxy, code: int, permanent
     with pytest.raises(BackendError, match=reason) as caught:
         backend.save(handle_of(b"x"), content_of(b"x"))
     assert caught.value.permanent is permanent
+    assert isinstance(caught.value, StorageFullError) is (code == 507)
     assert "\n" not in str(caught.value)
     backend.save(handle_of(b"x"), content_of(b"x"))
     assert backend.load(handle_of(b"x")) == b"x"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from limpet.contracts.backend import Backend, FileKind
 from limpet.contracts.transport import Transport
-from limpet.errors import BackendError, MissingFileError, UsageError
+from limpet.errors import BackendError, MissingFileError, StorageFullError, UsageError
 from limpet.storage.memory import MemoryBackend
 from limpet.storage.recording import Operation, RecordingBackend
 from limpet.testing.backend import content_of, handle_of, some_bytes
@@ -241,8 +241,8 @@ def test_lost_answer_is_no_failure(store: GatewayStore, behind: Behind) -> None:
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
-        (BackendError("cannot save: no space left on the server", permanent=True), NoSpaceError),
-        (BackendError("cannot save: the account's quota is used up", permanent=True), NoSpaceError),
+        (StorageFullError("cannot save: the disk is full"), NoSpaceError),
+        (BackendError("the user may not look at the quota of ann", permanent=True), BehindError),
         (BackendError("the credentials are wrong", permanent=True), BehindError),
     ],
 )

@@ -11,7 +11,7 @@ import requests
 import urllib3
 from b2sdk._internal.exception import FileOrBucketNotFound  # type: ignore[import-untyped]  # v3 raises it, unnamed
 from b2sdk.v3 import exception as b2  # type: ignore[import-untyped]  # it has no py.typed
-from limpet.errors import BackendError, MissingFileError
+from limpet.errors import BackendError, MissingFileError, StorageFullError
 
 _TRANSIENT = (
     b2.TransientErrorMixin,  # no connection, a time limit, 408, 5xx
@@ -43,6 +43,8 @@ def translated(what: str, *, missing: str) -> Iterator[None]:
         raise MissingFileError(missing) from error
     except b2.InvalidAuthToken as error:
         raise BackendError(f"{what}: B2 does not take the token any more: {error.message}") from error
+    except b2.StorageCapExceeded as error:
+        raise StorageFullError(f"{what}: {_reason(error)}") from error
     except b2.B2Error as error:
         permanent = not isinstance(error, _TRANSIENT) and not _is_broken_answer(error)
         permanent = permanent or isinstance(_deepest(error), ssl.SSLCertVerificationError)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from http import HTTPStatus
 
 from limpet.contracts.retry_after import retry_after_s
-from limpet.errors import BackendError
+from limpet.errors import BackendError, StorageFullError
 
 TRANSIENT_STATUSES = frozenset({408, 409, 425, 429, 498})
 PERMANENT_SERVER_STATUSES = frozenset({501, 505, 507})
@@ -56,6 +56,8 @@ def status_error(what: str, error: StatusError, host: str) -> BackendError:
     if 300 <= status < 400:
         reason = "the container is in another region or at another host"
     message = f"{what}: {reason} ({host} answered {phrase})" if reason else f"{what}: {host} answered {phrase}"
+    if status == 507:
+        return StorageFullError(message)
     if status == 416:
         return BeyondEndError(message, permanent=True)
     permanent = (status < 500 and status not in TRANSIENT_STATUSES) or status in PERMANENT_SERVER_STATUSES

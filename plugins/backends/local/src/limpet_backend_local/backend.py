@@ -13,7 +13,7 @@ from typing import ClassVar, Self
 from limpet.contracts.backend import Backend, BackendProperties, Content, FileInfo, FileKind, Handle
 from limpet.contracts.options import Option, Options
 from limpet.contracts.transport import DEFAULT_TRANSPORT, Transport
-from limpet.errors import BackendError, MissingFileError, UsageError
+from limpet.errors import BackendError, MissingFileError, StorageFullError, UsageError
 from limpet.ids import is_hex_id
 
 from limpet_backend_local import system
@@ -23,8 +23,6 @@ TEMPORARY_MARK = "-tmp-"
 """restic's own mark between a file's name and what makes its temporary name unique."""
 
 _PERMANENT = {
-    errno.ENOSPC,
-    errno.EDQUOT,
     errno.EFBIG,
     errno.EACCES,
     errno.EPERM,
@@ -280,7 +278,7 @@ class LocalBackend(Backend):
                 return BackendError(f"{what}: the folder {self.root} is gone; is its disk mounted?", permanent=True)
             return MissingFileError(f"{what}: {reason.lower()}")  # as restic, in whose words scripts look for it
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            reason += "; free some space there and run again"
+            return StorageFullError(f"{what}: {reason}; free some space there and run again")
         return BackendError(f"{what}: {reason}", permanent=error.errno in permanent)
 
 

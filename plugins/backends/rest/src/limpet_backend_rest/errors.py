@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from limpet.contracts.backend import Handle
 from limpet.contracts.retry_after import retry_after_s
-from limpet.errors import BackendError, MissingFileError
+from limpet.errors import BackendError, MissingFileError, StorageFullError
 
 from limpet_backend_rest.wire import Answer
 
@@ -26,6 +26,8 @@ def status_error(what: str, location: str, answer: Answer, *, saving: bool = Fal
     status = answer.status
     said = _said(answer)
     message = f"cannot {what} at {location}: the server answered {status} {said}{_advice(status, answer, saving)}"
+    if status == 507:
+        return StorageFullError(message)
     permanent = _is_permanent(status, saving=saving)
     return BackendError(message, permanent=permanent, retry_after_s=retry_after_s(answer.headers.get("retry-after")))
 

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import urllib3.exceptions
 from limpet.contracts.retry_after import retry_after_s
-from limpet.errors import BackendError, MissingFileError
+from limpet.errors import BackendError, MissingFileError, StorageFullError
 
 _TRANSIENT_4XX = frozenset({408, 409, 425, 429})
 _PERMANENT_5XX = frozenset({501, 505, 507})
@@ -77,6 +77,9 @@ def refused(what: str, refusal: Refusal, *, bucket: str, host: str) -> BackendEr
         return MissingFileError(f"{what}: there is no bucket {bucket!r} at {host}; `limpet init` makes one")
     if refusal.status == 404:
         return MissingFileError(f"{what}: the file does not exist")
+    if refusal.code in _SPACE_CODES or refusal.status == 507:
+        reason = f"there is no space left in the bucket {bucket!r}; free some or raise its quota"
+        return StorageFullError(f"{what}: {reason}: {refusal}")
     reason = _permanent_reason(refusal, bucket, host)
     return RefusedError(
         f"{what}: {reason or f'{host} answered {refusal}'}",
@@ -102,8 +105,6 @@ def _permanent_reason(refusal: Refusal, bucket: str, host: str) -> str | None:
         return "it is in an archive class; bring it back from there first, limpet does not do that"
     if code in _KEY_CODES or status == 401:
         reason = f"{host} does not accept the key; check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-    elif code in _SPACE_CODES or status == 507:
-        reason = f"there is no space left in the bucket {bucket!r}; free some or raise its quota"
     elif code == "BucketAlreadyExists":
         reason = f"the name {bucket!r} is taken by somebody else's bucket; choose another one"
     elif status == 403:

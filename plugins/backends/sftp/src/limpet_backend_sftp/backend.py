@@ -12,7 +12,7 @@ from typing import ClassVar, Self
 from limpet.contracts.backend import CONFIG_HANDLE, Backend, BackendProperties, Content, FileInfo, FileKind, Handle
 from limpet.contracts.options import Option, Options
 from limpet.contracts.transport import DEFAULT_TRANSPORT, Transport
-from limpet.errors import BackendError, UsageError
+from limpet.errors import BackendError, StorageFullError, UsageError
 from limpet.ids import is_hex_id
 
 from limpet_backend_sftp.connecting import Connection, connector
@@ -90,10 +90,10 @@ class SftpBackend(Backend):
                 self._write_new(files, temporary, data)
                 self._put_in_place(files, temporary, path)
             except BaseException as error:
-                known = self._known_refusal(files, path, data.nbytes, error)
+                known = self._known_refusal(what, files, path, data.nbytes, error)
                 self._discard(files, temporary)
                 if known is not None:
-                    raise BackendError(f"{what}: {known}", permanent=True) from error
+                    raise known from error
                 raise
 
     def load(self, handle: Handle, offset_bytes: int = 0, length_bytes: int | None = None) -> bytes:
@@ -234,13 +234,15 @@ class SftpBackend(Backend):
                 ) from error
             raise
 
-    def _known_refusal(self, files: RemoteFiles, path: str, size_bytes: int, error: BaseException) -> str | None:
+    def _known_refusal(
+        self, what: str, files: RemoteFiles, path: str, size_bytes: int, error: BaseException
+    ) -> BackendError | None:
         """Why the server refused to save, where it says too little itself; None if that is not known."""
         if not isinstance(error, StatusError):
             return None
         if error.code == Status.NO_SUCH_FILE:
-            return f"the folder {self.place.path} is gone; is its disk mounted?"
-        return _reason_of_failure(files, posixpath.dirname(path), size_bytes, error)
+            return BackendError(f"{what}: the folder {self.place.path} is gone; is its disk mounted?", permanent=True)
+        return _meaning_of_failure(what, files, posixpath.dirname(path), size_bytes, error)
 
     def _discard(self, files: RemoteFiles, temporary: str) -> None:
         """Remove what a save has left; over the next connection, if this one is gone."""
@@ -294,7 +296,9 @@ def _sizes(files: RemoteFiles, folders: Sequence[str]) -> list[tuple[str, dict[s
     return found
 
 
-def _reason_of_failure(files: RemoteFiles, folder: str, size_bytes: int, error: StatusError) -> str | None:
+def _meaning_of_failure(
+    what: str, files: RemoteFiles, folder: str, size_bytes: int, error: StatusError
+) -> BackendError | None:
     """What lies behind a plain `failure`, which is all that SFTP says of a full disk; None if that is not known."""
     if error.code != Status.FAILURE:
         return None
@@ -305,7 +309,7 @@ def _reason_of_failure(files: RemoteFiles, folder: str, size_bytes: int, error: 
     if system is None:
         return None
     if system.is_read_only:
-        return "read-only file system"
+        return BackendError(f"{what}: read-only file system", permanent=True)
     if system.free_bytes < size_bytes or system.free_files == 0:
-        return "no space left on device; free some space there and run again"
+        return StorageFullError(f"{what}: no space left on device; free some space there and run again")
     return None

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from limpet.contracts.retry_after import retry_after_s
-from limpet.errors import BackendError
+from limpet.errors import BackendError, StorageFullError
 
 TRANSIENT_STATUSES = frozenset({408, 422, 425, 429, 498, 499})
 """422: what arrived has another MD5 than what was sent. 498: Swift's own word for too many requests."""
@@ -42,6 +42,8 @@ def status_error(what: str, status: int, host: str, retry_after: str | None = No
     """The error for an answer that is no success; `retry_after` is that header of it."""
     permanent = (status < 500 and status not in TRANSIENT_STATUSES) or status in PERMANENT_SERVER_STATUSES
     message = f"{what}: {status_reason(status, host)}"
+    if status == 507:
+        return StorageFullError(message)
     return BackendError(message, permanent=permanent, retry_after_s=retry_after_s(retry_after))
 
 

@@ -19,7 +19,7 @@ from typing import Self
 
 from limpet.contracts.backend import Backend, FileInfo, FileKind, Handle
 from limpet.contracts.transport import Transport
-from limpet.errors import BackendError, MissingFileError
+from limpet.errors import BackendError, MissingFileError, StorageFullError
 
 from limpet_command_serve.gateway_backends import GatewayBackends, Place
 from limpet_command_serve.names import Folders, StoredFile
@@ -260,10 +260,11 @@ def _told(tell: Tell) -> Iterator[None]:
         yield
     except (MissingFileError, NoSpaceError, BehindError):
         raise
+    except StorageFullError as error:
+        tell(str(error))
+        raise NoSpaceError("the storage behind the gateway is full, its log says more") from error
     except BackendError as error:
         tell(str(error))
-        if _is_full(error):
-            raise NoSpaceError("the storage behind the gateway is full, its log says more") from error
         meaning = "refuses this" if error.permanent else "does not answer for now"
         raise BehindError(
             f"the storage behind the gateway {meaning}, its log says more",
@@ -282,14 +283,3 @@ def _spooling() -> Iterator[None]:
         if error.errno in _NO_SPACE:
             raise NoSpaceError(reason) from error
         raise BackendError(reason) from error
-
-
-def _is_full(error: BaseException | None) -> bool:
-    """Whether there was no room: the contract of backends has no field for it, they say it in words."""
-    while error is not None:
-        if isinstance(error, OSError) and error.errno in _NO_SPACE:
-            return True
-        if isinstance(error, BackendError) and any(words in str(error) for words in ("no space left", "quota")):
-            return True
-        error = error.__cause__
-    return False
