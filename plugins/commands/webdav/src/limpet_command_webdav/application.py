@@ -14,7 +14,8 @@ from limpet_command_webdav.guard import Application, Guard
 from limpet_command_webdav.provider import SnapshotProvider
 from limpet_command_webdav.sign_in import Credentials
 
-SENT_AT_ONCE_BYTES = 1024 * 1024
+SENT_AT_ONCE_BYTES = 256 * 1024
+"""In memory for each client that reads slowly. It has `SILENCE_LIMIT_S` to take so much."""
 
 
 def make_application(

@@ -12,7 +12,6 @@ import time
 from contextlib import suppress
 from enum import Enum, auto
 
-from cheroot.makefile import MakeFile
 from cheroot.server import HTTPConnection, HTTPRequest
 
 HEAD_LIMIT_BYTES = 64 * 1024
@@ -106,6 +105,19 @@ class Received:
         return data
 
 
+class Sent:
+    """What a client is sent, without the copies that cheroot's own makes of it."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self.bytes_written = 0
+
+    def write(self, data: bytes) -> None:
+        """Send it; TimeoutError if the client does not take all of it in time."""
+        self._socket.sendall(data)
+        self.bytes_written += len(data)
+
+
 class _Request(HTTPRequest):
     def send_headers(self) -> None:
         """Go on behind a body that nobody has read, in cheroot's place: it would read it into memory, here and now."""
@@ -166,5 +178,5 @@ class Connection(HTTPConnection):
         return True
 
 
-def _file(connection: socket.socket, mode: str, buffer_bytes: int) -> object:
-    return Received(connection) if "r" in mode else MakeFile(connection, mode, buffer_bytes)
+def _file(connection: socket.socket, mode: str, _buffer_bytes: int) -> Received | Sent:
+    return Received(connection) if "r" in mode else Sent(connection)
