@@ -21,6 +21,7 @@ from limpet_command_serve.user_commands import user_group
 
 from tests.serve.cases import login
 from tests.serve.wire import Answer, ask, chunked
+from tests.services.process import ServerProcess
 from tests.services.rest_server import LimpetServer
 from tests.services.waiting import wait_for
 
@@ -191,6 +192,28 @@ def test_clients_behind_a_socket_are_told_apart(tmp_path: Path) -> None:
         assert guess("192.0.2.2") == 401
     finally:
         server.close()
+
+
+def test_lost_rights_are_missed(tmp_path: Path) -> None:
+    """Rights that were lost with a disk must not make a write-only user a full one with the next start."""
+    server = LimpetServer(tmp_path, users={"admin": "of-admin"})
+    assert "all users have full rights" in server.log.read_text()
+    manage(server, "add", "web")
+    assert not (tmp_path / "htpasswd.rights.json").exists()
+    manage(server, "change", "web", "--write-only")
+    server.close()
+    lines = (tmp_path / "htpasswd").read_text().splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["# rights", "admin", "web"]
+    (tmp_path / "htpasswd.rights.json").unlink()
+    words = [*LimpetServer.program(), "--path", server.data, "--listen", "127.0.0.1:0"]
+    with ServerProcess([*words, "--htpasswd-file", tmp_path / "htpasswd"], tmp_path / "log") as process:
+        assert process.process.wait(60) == 1
+    said = (tmp_path / "log").read_text()
+    assert f"Fatal: {tmp_path / 'htpasswd.rights.json'} is missing" in said
+    assert "Traceback" not in said
+    for asked in (["change", "web", "--full"], ["list"]):
+        done = CliRunner().invoke(user_group, [*asked, "--htpasswd-file", str(tmp_path / "htpasswd")], obj=Session())
+        assert "is missing" in str(done.exception), "and not written anew, without the others' rights"
 
 
 def test_nonsense_is_nobody(start: Start) -> None:

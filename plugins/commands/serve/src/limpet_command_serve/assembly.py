@@ -186,9 +186,20 @@ def _rights(settings: Settings, tell: Tell) -> UserRights | None:
     """The rights of users; None where there are none who could be told apart."""
     if settings.no_auth:
         return None
-    from limpet_command_serve.rights_file import UserRights, rights_path  # noqa: PLC0415
+    from limpet_command_serve.rights_file import (  # noqa: PLC0415
+        UserRights,
+        missing_rights,
+        promises_rights,
+        rights_path,
+    )
 
-    return UserRights(rights_path(htpasswd_path(settings)), tell)
+    htpasswd = htpasswd_path(settings)
+    path = rights_path(htpasswd)
+    if not path.exists():
+        if promises_rights(htpasswd):
+            raise UsageError(missing_rights(htpasswd))
+        tell(f"all users have full rights: there is no {path}")
+    return UserRights(path, tell)
 
 
 def _days(settings: Settings, rights: UserRights | None) -> RetentionDays | None:

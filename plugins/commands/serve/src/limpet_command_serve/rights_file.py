@@ -1,6 +1,9 @@
 """The rights of users, in a small JSON file beside the `.htpasswd`, which stays one that rest-server can read.
 
 `{"version": 1, "users": {"web1": {"access": "write-only", "quota_bytes": 107374182400, "retention_days": 30}}}`
+
+Without the file everybody has full rights, as with rest-server. So that nobody gets them because it was lost, `limpet
+serve user` writes a line into the `.htpasswd`, a comment to others, that there is one: then the server wants it.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from pathlib import Path
 
 from limpet.errors import UsageError
 
+from limpet_command_serve.private_file import read_private
 from limpet_command_serve.rights import FULL_RIGHTS, Access, Rights
 from limpet_command_serve.users import Tell, WatchedFile
 
@@ -21,6 +25,25 @@ SUFFIX = ".rights.json"
 def rights_path(htpasswd: Path) -> Path:
     """Where the rights of the users in this `.htpasswd` are."""
     return htpasswd.with_name(htpasswd.name + SUFFIX)
+
+
+def promises_rights(htpasswd: Path) -> bool:
+    """Whether the `.htpasswd` says that there are rights beside it. UsageError where it cannot be read."""
+    return _mark(htpasswd) in (read_private(htpasswd) or b"").splitlines()
+
+
+def missing_rights(htpasswd: Path) -> str:
+    """What people are told where there are none."""
+    return (
+        f"{rights_path(htpasswd)} is missing, which {htpasswd} says holds the rights of users: bring it back, "
+        f"or take the line '{_mark(htpasswd).decode()}' out there to give everybody full rights"
+    )
+
+
+def with_promise(htpasswd: Path, data: bytes) -> bytes:
+    """The content of the `.htpasswd`, saying that there are rights beside it."""
+    mark = _mark(htpasswd)
+    return data if mark in data.splitlines() else mark + b"\n" + data
 
 
 def decode_rights(data: bytes) -> dict[str, Rights]:
@@ -73,6 +96,10 @@ class UserRights:
             self._rights = decode_rights(data)
         except UsageError as error:
             raise UsageError(f"{self._path}: {error}") from error
+
+
+def _mark(htpasswd: Path) -> bytes:
+    return f"# rights: {rights_path(htpasswd).name}".encode()
 
 
 def _decode_user(user: str, fields: object) -> Rights:

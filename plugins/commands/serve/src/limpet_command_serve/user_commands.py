@@ -21,7 +21,14 @@ from limpet.errors import UsageError
 from limpet_command_serve.htpasswd import decode_htpasswd, hash_password, is_user_name, with_user
 from limpet_command_serve.private_file import held_folder, read_private, replace_private
 from limpet_command_serve.rights import FULL_RIGHTS, Access, Rights
-from limpet_command_serve.rights_file import decode_rights, encode_rights, rights_path
+from limpet_command_serve.rights_file import (
+    decode_rights,
+    encode_rights,
+    missing_rights,
+    promises_rights,
+    rights_path,
+    with_promise,
+)
 
 HTPASSWD_NAME = ".htpasswd"
 _NO_FOLDERS = frozenset({".", "..", *(kind.value for kind in FileKind)})
@@ -212,6 +219,8 @@ def _known_rights(htpasswd: Path) -> dict[str, Rights]:
     path = rights_path(htpasswd)
     data = read_private(path)
     if data is None:
+        if promises_rights(htpasswd):
+            raise UsageError(missing_rights(htpasswd))
         return {}
     try:
         return decode_rights(data)
@@ -220,11 +229,20 @@ def _known_rights(htpasswd: Path) -> dict[str, Rights]:
 
 
 def _save_rights(htpasswd: Path, rights: Mapping[str, Rights]) -> None:
-    """Write the file where it changes; none where nobody has fewer than full rights and there was none."""
+    """Write the file where it changes; none where nobody has fewer than full rights and there was none.
+
+    The `.htpasswd` says that it is there, for the server to miss it.
+    """
     path, data = rights_path(htpasswd), encode_rights(rights)
     known = read_private(path)
-    if data != known and (known is not None or any(of_user != FULL_RIGHTS for of_user in rights.values())):
+    if known is None and all(of_user == FULL_RIGHTS for of_user in rights.values()):
+        return
+    if data != known:
         replace_private(path, data)
+    users = read_private(htpasswd) or b""
+    promising = with_promise(htpasswd, users)
+    if promising != users:
+        replace_private(htpasswd, promising)
 
 
 def _rights(known: Rights, access: str | None, quota: int | None, retention_days: int | None) -> Rights:
