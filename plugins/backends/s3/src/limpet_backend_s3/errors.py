@@ -78,8 +78,8 @@ def refused(what: str, refusal: Refusal, *, bucket: str, host: str) -> BackendEr
     if refusal.status == 404:
         return MissingFileError(f"{what}: the file does not exist")
     if refusal.code in _SPACE_CODES or refusal.status == 507:
-        reason = f"there is no space left in the bucket {bucket!r}; free some or raise its quota"
-        return StorageFullError(f"{what}: {reason}: {refusal}")
+        full = f"there is no space left in the bucket {bucket!r}; free some or raise its quota"
+        return StorageFullError(f"{what}: {full}: {refusal}")
     reason = _permanent_reason(refusal, bucket, host)
     return RefusedError(
         f"{what}: {reason or f'{host} answered {refusal}'}",
