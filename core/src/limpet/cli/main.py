@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+import threading
 from typing import NoReturn
 
 import click
@@ -181,9 +182,9 @@ def _end_on_broken_pipe() -> int:
 def run() -> NoReturn:
     """The installed script: ends the process with the exit code of `main`."""
     exit_code = main()
-    if exit_code == EXIT_INTERRUPTED:
-        # All is cleaned up. Python's own end would wait for threads that still hang in a call, and might turn a second
-        # Ctrl-C into a death by signal, where scripts look for 130.
+    if exit_code == EXIT_INTERRUPTED or threading.active_count() > 1:
+        # All is cleaned up. Python's own end would wait for threads that still hang in a call (an executor's even where
+        # they are daemons), and might turn a second Ctrl-C into a death by signal, where scripts look for 130.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(exit_code)

@@ -62,8 +62,8 @@ class LockTiming:
     first_retry_s: float = 5.0
     """Before trying again to gain the lock; doubles up to the longest."""
     longest_retry_s: float = 60.0
-    release_limit_s: float = 60.0
-    """Before the run ends although the storage does not answer to the removal of our lock."""
+    release_limit_s: Callable[[], float] = lambda: 60.0
+    """Before the run ends although the storage does not answer to the removal of our lock; asked when that begins."""
     thread_limit_s: float = 1.0
     """Before the run ends although the storage does not answer to the lock's thread."""
 
@@ -157,7 +157,7 @@ class RepositoryLock:
         if self._released.is_set() or os.getpid() != self._process_id:
             return
         try:
-            if not shielded(self._release, limit_s=self._timing.release_limit_s):
+            if not shielded(self._release, limit_s=self._timing.release_limit_s()):
                 self._reporter.warning("unable to remove the lock in time; `unlock` removes it when it is stale")
         finally:
             self._hangup.end()

@@ -15,7 +15,7 @@ from limpet.operations.browse.entry import Entry
 from limpet.operations.browse.file_reader import FileReader
 from limpet.operations.browse.folders import TreeFolder, Trees
 from limpet.operations.browse.layout import Layout
-from limpet.operations.browse.plaintexts import CACHE_BYTES, Plaintexts
+from limpet.operations.browse.plaintexts import CACHE_BYTES, END_LIMIT_S, Plaintexts
 from limpet.operations.browse.views import View, ViewFolder, build_views
 from limpet.progress import Reporter, SilentReporter
 from limpet.repository.snapshots import SnapshotFilter, StoredSnapshot, load_snapshots
@@ -62,6 +62,7 @@ class Browser:
         self._reporter = reporter or SilentReporter()
         self._now_s = now_s
         self._views = View()
+        self._sized: tuple[View, int] | None = None
         self._snapshot_names: frozenset[str] = frozenset()
         self._unread: frozenset[str] = frozenset()
         self._next_look_s = now_s()
@@ -110,12 +111,18 @@ class Browser:
 
     @property
     def size_bytes(self) -> int:
-        """Size of all packs that the index names."""
-        return sum(self._repository.index.pack_sizes().values())
+        """Size of all packs that the index names; reckoned once for each change of the views."""
+        views = self._views
+        if self._sized is None or self._sized[0] is not views:
+            self._sized = views, sum(self._repository.index.pack_sizes().values())
+        return self._sized[1]
 
-    def close(self) -> None:
-        """Stop reading ahead; reads under way end in an error as soon as their storage lets them. Idempotent."""
-        self._plaintexts.close()
+    def close(self, limit_s: float = END_LIMIT_S) -> None:
+        """Stop reading ahead; reads under way end in an error as soon as their storage lets them. Idempotent.
+
+        Waits for threads, but no longer than the limit for those that hang in the storage.
+        """
+        self._plaintexts.close(limit_s)
 
     def _snapshot_folder(self, stored: StoredSnapshot) -> TreeFolder:
         return TreeFolder(stored.snapshot.tree, self._trees)

@@ -91,6 +91,15 @@ class Listing:
         part = bisect_right(self._first_numbers, number) - 1
         return self._part(part)[1][number - self._first_numbers[part]]
 
+    def has_taken(self, number: int) -> bool:
+        """Whether `fields` can say at once what node that is: it need not take the tree apart as far as it."""
+        return number < self._known or self._stored is None
+
+    @property
+    def knows_names(self) -> bool:
+        """Whether `number` can tell at once: the whole tree was taken apart."""
+        return self._stored is None and (self._is_in_order or self._numbers is not None)
+
     def number(self, name: bytes) -> int | None:
         """The number of the node of that name."""
         self._take_all()

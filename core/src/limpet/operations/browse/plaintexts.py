@@ -137,15 +137,14 @@ class Plaintexts:
             for run in _runs(wanted):  # with the lock held: behind what `close` says to the threads nobody would look
                 self._runs.put(run)
 
-    def close(self) -> None:
+    def close(self, limit_s: float = END_LIMIT_S) -> None:
         """Load nothing ahead any more, and end the threads, but for those that hang in the storage. Idempotent."""
         with self._lock:
-            if self._is_closed:
-                return
-            self._is_closed = True
-            for _ in self._threads:
-                self._runs.put(None)
-        deadline = time.monotonic() + END_LIMIT_S
+            if not self._is_closed:
+                self._is_closed = True
+                for _ in self._threads:
+                    self._runs.put(None)
+        deadline = time.monotonic() + limit_s
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
 

@@ -48,19 +48,24 @@ def build_views(layout: Layout, snapshots: Sequence[StoredSnapshot], *, follow_l
     """
     root = View()
     for folder in layout.fixed_folders():
-        _view(root, os.fsencode(folder).split(b"/")[1:])
+        _view(root, encode_path(folder).split(b"/")[1:])
     for place in layout.places(snapshots):
-        *folders, name = os.fsencode(place.path).split(b"/")[1:]
+        *folders, name = encode_path(place.path).split(b"/")[1:]
         if not name:
             continue  # a template that leads to the root itself
         parent = _view(root, folders, place.stored.time_ns)
         if parent is None:
             continue  # in a snapshot: it cannot be shown
         if place.link_target and not follow_latest:
-            parent.children[name] = LatestLink(os.fsencode(place.link_target), place.stored)
+            parent.children[name] = LatestLink(encode_path(place.link_target), place.stored)
         else:
             parent.children[name] = SnapshotPlace(place.stored)
     return root
+
+
+def encode_path(path: str) -> bytes:
+    """As restic writes names, whatever the locale says; tags may hold what no locale of ours knows."""
+    return path.encode(errors="surrogateescape")
 
 
 def _view(root: View, path: Sequence[bytes], time_ns: int = 0) -> View | None:

@@ -13,11 +13,10 @@ from limpet.errors import UsageError
 from limpet.operations.browse import Browser, BrowseSettings
 from limpet.repository.locks import LockTiming
 
+from limpet_command_mount.ending import Ending
 from limpet_command_mount.mountpoint import require_mountpoint
 
 SHORT_ID = 10
-RELEASE_LIMIT_S = 1.5
-"""A storage that is away is mostly why a mount is ended, and then does not take the lock away either."""
 LOCAL_SCHEMES = ("path", "local")
 
 
@@ -64,7 +63,9 @@ def command(
     layout = view_layout(path_template, time_template)
     require_mountpoint(mountpoint, _local_folder(session.location()))
     settings = BrowseSettings(layout, snapshot_filter(host, tag, path))
-    with session.locked_repository(timing=LockTiming(release_limit_s=RELEASE_LIMIT_S)) as repository:
+    ending = Ending()
+    # A storage that is away is mostly why a mount is ended, and then does not take the lock away either.
+    with session.locked_repository(timing=LockTiming(release_limit_s=ending.left_s)) as repository:
         from limpet_command_mount.filesystem import Filesystem  # noqa: PLC0415  # brings pyfuse3 and trio
         from limpet_command_mount.serving import MountOptions, serve  # noqa: PLC0415
 
@@ -75,7 +76,7 @@ def command(
             name = (signal.strsignal(number) or "").lower()
             session.terminal.error(f"signal {name} received, cleaning up")
             repository.interrupt()
-            browser.close()
+            browser.close(0)
 
         def ready() -> None:
             session.say(
@@ -96,9 +97,10 @@ def command(
                 ),
                 ready=ready,
                 interrupt=interrupt,
+                ending=ending,
             )
         finally:
-            browser.close()
+            browser.close(ending.stage_s())
 
 
 def _local_folder(location: str) -> str | None:

@@ -16,22 +16,25 @@ import pyfuse3
 import trio
 from limpet.errors import LimpetError
 from limpet.format.fields import Fields
-from limpet.format.node import Node, decode_node, extended_attributes_of, link_target_of, subtree_of
+from limpet.format.node import decode_node, extended_attributes_of, link_target_of
 from limpet.operations.browse import Browser, Entry, FileReader, Listing, TreeFolder, ViewFolder
 from limpet.progress import Reporter
 from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FUSEError, InodeT, RequestContext
 
-from limpet_command_mount.attributes import no_entry, node_attributes, view_attributes
+from limpet_command_mount.attributes import no_entry
+from limpet_command_mount.entries import Entries
 from limpet_command_mount.folders_ahead import FoldersAhead
-from limpet_command_mount.inodes import LAST_PLACE, Directory, Inodes
+from limpet_command_mount.inodes import Directory
 from limpet_command_mount.page_cache import PageCache
-from limpet_command_mount.threads import Threads
+from limpet_command_mount.threads import AbandonedError, Threads
 
 THREADS = 32
-REFRESH_LIMIT_S = 10.0
+REFRESH_LIMIT_S = 2.0
 """Then who looks into a view sees it as it was."""
 SMALL_FILE_BLOBS = 1000
 """The blobs of a file up to this many are looked up at once, without a thread."""
+MOST_TOLD = 1000
+"""After so many warnings things may be told once more: what is damaged may be large, and a mount stays for months."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,6 +51,8 @@ def _answered(
             return await handler(self, *args, **kwargs)
         except FUSEError:
             raise
+        except AbandonedError:
+            raise FUSEError(errno.EIO) from None
         except LimpetError as error:
             self.tell(error)
             raise FUSEError(errno.EIO) from error
@@ -68,9 +73,8 @@ class Filesystem(pyfuse3.Operations):
         super().__init__()
         self._browser = browser
         self._reporter = reporter
-        self._owner_root = owner_root
-        self._inodes = Inodes(browser.root)
-        self._links: dict[int, bytes] = {}
+        self._entries = Entries(browser.root, owner_root=owner_root)
+        self._inodes = self._entries.inodes
         self.threads = Threads(THREADS)
         self._ahead = FoldersAhead(self.threads.start)
         self._next_handle = 1
@@ -79,12 +83,13 @@ class Filesystem(pyfuse3.Operations):
         self.pages = PageCache()
         self._folders: dict[int, tuple[Directory, Listing | list[Entry]]] = {}
         self._told: set[str] = set()
-        self._size_bytes: int | None = None
 
     def tell(self, error: LimpetError) -> None:
         """Warn of what cannot be read, each thing once."""
         text = str(error)
         if text not in self._told:
+            if len(self._told) >= MOST_TOLD:
+                self._told.clear()
             self._told.add(text)
             self._reporter.warning(text)
 
@@ -104,10 +109,12 @@ class Filesystem(pyfuse3.Operations):
             entry = directory.folder.lookup(name)
             if entry is None:
                 raise FUSEError(errno.ENOENT)
-            return self._view_entry(directory, entry)
+            return self._entries.in_view(directory, entry)
         listing = await self._listing(directory.folder)
+        if not listing.knows_names:  # a large folder has to be taken apart first
+            await self.threads.run(listing.number, name)
         place = listing.number(name)
-        return no_entry() if place is None else self._node_entry(directory, place, name, listing.fields(place))
+        return no_entry() if place is None else self._entries.in_snapshot(directory, place, name, listing.fields(place))
 
     async def _seen_attributes(self, inode: InodeT) -> EntryAttributes:
         known = self._inodes.counted(inode)
@@ -121,40 +128,15 @@ class Filesystem(pyfuse3.Operations):
 
     async def _attributes(self, inode: InodeT) -> EntryAttributes:
         directory = self._inodes.directory(inode)
+        if directory is not None and isinstance(directory.folder, ViewFolder):
+            await self._refresh()
+            return self._entries.of_top(directory, directory.folder.node())
         if directory is not None and directory.node is not None:
-            return self._directory_attributes(directory, directory.node)
-        link = self._link(inode)
+            return self._entries.of_top(directory, directory.node)
+        link = self._entries.link(inode)
         if link is not None:
-            return view_attributes(link, inode, owner_root=self._owner_root)
-        return node_attributes(await self._fields(inode), inode, owner_root=self._owner_root)
-
-    def _directory_attributes(self, directory: Directory, node: Node) -> EntryAttributes:
-        return view_attributes(node, directory.inode, owner_root=self._owner_root)
-
-    def _view_entry(self, directory: Directory, entry: Entry) -> EntryAttributes:
-        """The attributes of an entry of a view, whose number the kernel knows from now on."""
-        if entry.folder is None:
-            inode = self._link_inode(directory, entry.name)
-            return view_attributes(entry.node, inode, owner_root=self._owner_root)
-        assert isinstance(entry.folder, ViewFolder | TreeFolder)
-        identity = entry.snapshot_id or b""
-        child = self._inodes.child(directory, entry.name, entry.folder, node=entry.node, identity=identity)
-        self._inodes.seen(child)
-        return self._directory_attributes(child, entry.node)
-
-    def _node_entry(self, directory: Directory, place: int, name: bytes, fields: Fields) -> EntryAttributes:
-        """The attributes of an entry of a snapshot's folder, whose number the kernel knows from now on."""
-        if fields["type"] == "dir":
-            folder = directory.folder
-            assert isinstance(folder, TreeFolder)
-            child = self._inodes.child(directory, name, folder.inner(subtree_of(fields)), place=place)
-            self._inodes.seen(child)
-            inode = child.inode
-        elif fields.get("links", 0) > 1 and fields.get("inode"):
-            inode = self._inodes.hard_link(directory, place, fields)
-        else:
-            inode = self._inodes.file(directory, place)
-        return node_attributes(fields, inode, owner_root=self._owner_root)
+            return self._entries.of_link(inode, link)
+        return self._entries.of_node(inode, await self._fields(inode))
 
     @_answered
     async def forget(self, inode_list: Sequence[tuple[InodeT, int]]) -> None:
@@ -163,30 +145,10 @@ class Filesystem(pyfuse3.Operations):
 
     @_answered
     async def readlink(self, inode: InodeT, ctx: RequestContext) -> bytes:
-        link = self._link(inode)
+        link = self._entries.link(inode)
         if link is not None:
             return link.link_target
         return link_target_of(await self._fields(inode))
-
-    def _link_inode(self, directory: Directory, name: bytes) -> InodeT:
-        """The number of a link in a view: there are few, so their names are kept."""
-        place = LAST_PLACE - 1
-        while True:
-            inode = self._inodes.file(directory, place)
-            if self._links.setdefault(inode, name) == name:
-                return inode
-            place -= 1
-
-    def _link(self, inode: InodeT) -> Node | None:
-        """The node of a link in a view, as it is now."""
-        name = self._links.get(inode)
-        where = None if name is None else self._inodes.place(inode)
-        if name is None or where is None or not isinstance(where.directory.folder, ViewFolder):
-            return None
-        entry = where.directory.folder.lookup(name)
-        if entry is None:
-            raise FUSEError(errno.ENOENT)
-        return entry.node
 
     # -- folders ------------------------------------------------------------------------------------------------
 
@@ -215,14 +177,14 @@ class Filesystem(pyfuse3.Operations):
         place = start_id - 2
         if isinstance(listing, Listing):
             for name, fields in listing.iterate(place):
-                entry = self._node_entry(directory, place, name, fields)
+                entry = self._entries.in_snapshot(directory, place, name, fields)
                 place += 1
                 if not pyfuse3.readdir_reply(token, name, entry, place + 2):
                     self._inodes.forget(entry.st_ino, 1)
                     return
             return
         for shown in listing[place:]:
-            entry = self._view_entry(directory, shown)
+            entry = self._entries.in_view(directory, shown)
             place += 1
             if not pyfuse3.readdir_reply(token, pyfuse3.FileNameT(shown.name), entry, place + 2):
                 self._inodes.forget(entry.st_ino, 1)
@@ -242,7 +204,7 @@ class Filesystem(pyfuse3.Operations):
         if len(node.content or ()) <= SMALL_FILE_BLOBS:
             reader = self._browser.open(node)
         else:
-            reader = await self._apart(self._browser.open, node)
+            reader = await self.threads.run(self._browser.open, node)
         return FileInfo(fh=self._handle(self._files, (inode, reader)), keep_cache=True)
 
     @_answered
@@ -250,7 +212,7 @@ class Filesystem(pyfuse3.Operations):
         inode, reader = self._files[fh]
         data = reader.read_at_hand(off, size)
         if data is None:
-            data = await self._apart(reader.read, off, size)
+            data = await self.threads.run(reader.read, off, size)
             if not reader.is_in_sequence:
                 self.pages.offer(inode, reader, off)
         return data
@@ -274,17 +236,17 @@ class Filesystem(pyfuse3.Operations):
 
     async def _extended_attributes(self, inode: InodeT) -> list[tuple[bytes, bytes]]:
         directory = self._inodes.directory(inode)
-        if inode in self._links or (directory is not None and directory.node is not None):
+        if self._entries.link(inode) is not None or (directory is not None and directory.node is not None):
             return []
         return extended_attributes_of(await self._fields(inode))
 
     @_answered
     async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
-        if self._size_bytes is None:
-            self._size_bytes = await self._apart(lambda: self._browser.size_bytes)
+        await self._refresh()
+        size_bytes = await self.threads.run(lambda: self._browser.size_bytes)
         status = pyfuse3.StatvfsData()
         status.f_bsize = status.f_frsize = 4096
-        status.f_blocks = -(-self._size_bytes // 4096)
+        status.f_blocks = -(-size_bytes // 4096)
         status.f_namemax = 255
         return status
 
@@ -306,13 +268,13 @@ class Filesystem(pyfuse3.Operations):
             raise FUSEError(errno.ESTALE)
         listing = await self._listing(folder)
         try:
-            return listing.fields(place)
+            return listing.fields(place) if listing.has_taken(place) else await self.threads.run(listing.fields, place)
         except IndexError as error:
             raise FUSEError(errno.ESTALE) from error
 
     async def _listing(self, folder: TreeFolder) -> Listing:
         listing = folder.listing_at_hand()
-        return await self._apart(folder.listing) if listing is None else listing
+        return await self.threads.run(folder.listing) if listing is None else listing
 
     async def _refresh(self) -> None:
         """Have the views follow the repository; a storage that takes long for that only makes them old."""
@@ -326,14 +288,6 @@ class Filesystem(pyfuse3.Operations):
             self._browser.refresh()
         finally:
             self._is_refreshing = False
-
-    async def _apart(self, work: Callable[..., T], *args: object) -> T:
-        """The result of what may have to wait, from a thread; an input/output error once the mount ends."""
-        try:
-            return await self.threads.run(work, *args)
-        except trio.Cancelled:
-            # The task ends at its next wait. Who asked must have an answer first: the kernel keeps pages locked.
-            raise FUSEError(errno.EIO) from None
 
     def _handle(self, handles: dict[int, T], value: T) -> FileHandleT:
         handle = self._next_handle

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-import time
+from contextlib import suppress
 from queue import Empty, Full, Queue
 
 import pyfuse3
+import trio
 from limpet.operations.browse import FileReader
 from pyfuse3 import InodeT
 
@@ -20,11 +21,12 @@ class PageCache:
 
     def __init__(self) -> None:
         self._blobs: Queue[tuple[InodeT, FileReader, int] | None] = Queue(QUEUED)
-        self._thread = threading.Thread(target=self._work, name="limpet-pages", daemon=True)
+        self._has_ended = trio.Event()
 
     def start(self) -> None:
-        """Begin to hand over."""
-        self._thread.start()
+        """Begin to hand over; in the loop that answers."""
+        token = trio.lowlevel.current_trio_token()
+        threading.Thread(target=self._work, args=(token,), name="limpet-pages", daemon=True).start()
 
     def offer(self, inode: InodeT, reader: FileReader, offset_bytes: int) -> None:
         """Hand over the blob that holds the byte, if it is still at hand and there is time for it."""
@@ -33,29 +35,28 @@ class PageCache:
         except Full:
             return
 
-    def close(self, limit_s: float) -> bool:
-        """Hand over nothing more; whether the thread has ended within the limit. The connection must still be there."""
-        if not self._thread.is_alive():
-            return True
-        deadline = time.monotonic() + limit_s
+    async def close(self) -> None:
+        """Hand over nothing more, and return when the thread has ended.
+
+        Requests must be answered until then: the kernel keeps the pages locked that it has asked us for.
+        """
         while True:
             try:
                 self._blobs.put_nowait(None)
                 break
             except Full:
-                try:
+                with suppress(Empty):
                     self._blobs.get_nowait()
-                except Empty:
-                    continue
-        self._thread.join(max(0.0, deadline - time.monotonic()))
-        return not self._thread.is_alive()
+        await self._has_ended.wait()
 
-    def _work(self) -> None:
+    def _work(self, token: trio.lowlevel.TrioToken) -> None:
         while (offered := self._blobs.get()) is not None:
             inode, reader, offset = offered
             found = reader.blob_at_hand(offset)
             if found is not None:
                 _store(inode, *found, reader.size_bytes)
+        with suppress(trio.RunFinishedError):
+            token.run_sync_soon(self._has_ended.set)
 
 
 def _store(inode: InodeT, begin: int, plaintext: bytes, size: int) -> None:

@@ -8,9 +8,10 @@ import select
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 
 import pyfuse3
@@ -18,15 +19,12 @@ import trio
 from limpet.errors import LimpetError
 from limpet.format import native
 
+from limpet_command_mount.ending import Ending
 from limpet_command_mount.filesystem import Filesystem
 
 FUSE_DEVICE = "/dev/fuse"
 TASKS = 128
 """Requests that can wait at once."""
-GRACE_S = 0.5
-"""For answers under way when the mount ends, and for threads after that."""
-POLL_S = 0.5
-"""Between two looks whether the kernel still waits for what we wait for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +53,7 @@ def serve(
     *,
     ready: Callable[[], object],
     interrupt: Callable[[int], object],
+    ending: Ending,
 ) -> None:
     """Serve until the mount is taken away or SIGINT or SIGTERM comes; the mount is gone then.
 
@@ -69,12 +68,10 @@ def serve(
         _mount(filesystem, mountpoint, options)
         try:
             ready()
-            filesystem.pages.start()
-            trio.run(_serve, filesystem, _fuse_descriptors() - known, told)
+            trio.run(_serve, filesystem, _fuse_descriptors() - known, told, ending)
         finally:
-            filesystem.pages.close(GRACE_S)
             pyfuse3.close(unmount=True)
-            filesystem.threads.close(GRACE_S)
+            filesystem.threads.close(ending.stage_s())
 
 
 def _mount(filesystem: Filesystem, mountpoint: str, options: MountOptions) -> None:
@@ -127,32 +124,34 @@ class _Told:
                 self._token.run_sync_soon(self._event.set)
 
 
-async def _serve(filesystem: Filesystem, descriptors: set[int], told: _Told) -> None:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(_end_when_told, told, nursery.cancel_scope)
-        nursery.start_soon(_end_with_mount, filesystem, descriptors, nursery.cancel_scope)
-        await pyfuse3.main(max_tasks=TASKS)
-        nursery.cancel_scope.cancel()
+async def _serve(filesystem: Filesystem, descriptors: set[int], told: _Told, ending: Ending) -> None:
+    async with trio.open_nursery() as serving:
+        serving.start_soon(partial(pyfuse3.main, max_tasks=TASKS))
+        filesystem.pages.start()
+        async with trio.open_nursery() as until:
+            until.start_soon(_first, told.wait, until.cancel_scope)
+            until.start_soon(_first, partial(_wait_until_unmounted, descriptors), until.cancel_scope)
+        with trio.move_on_after(ending.grace_s()):
+            await filesystem.threads.wait_until_idle()
+        # Now that nothing waits for the storage any more, each request is answered at once until the last stage.
+        filesystem.threads.abandon()
+        with trio.move_on_after(ending.stage_s()):
+            await filesystem.pages.close()
+        pyfuse3.terminate()
+        serving.cancel_scope.deadline = trio.current_time() + ending.stage_s()
 
 
-async def _end_when_told(told: _Told, scope: trio.CancelScope) -> None:
-    await told.wait()
-    pyfuse3.terminate()
-    await trio.sleep(GRACE_S)
-    scope.cancel()
+async def _first(wait: Callable[[], Awaitable[object]], others: trio.CancelScope) -> None:
+    await wait()
+    others.cancel()
 
 
-async def _end_with_mount(filesystem: Filesystem, descriptors: set[int], scope: trio.CancelScope) -> None:
-    """Give up what waits for the storage once the mount is gone: nobody asks for it any more."""
-    poll = select.poll()
-    for descriptor in descriptors:
-        poll.register(descriptor, 0)  # the connection's end is told unasked
-    while True:
-        await filesystem.threads.wait_until_busy()
-        await trio.sleep(POLL_S)
-        if poll.poll(0):
-            await trio.sleep(GRACE_S)
-            scope.cancel()
+async def _wait_until_unmounted(descriptors: set[int]) -> None:
+    """Return when the connection to the kernel has ended: after a lazy unmount, when the last user is through."""
+    with select.epoll() as end:
+        for descriptor in descriptors:
+            end.register(descriptor, 0)  # the connection's end is told unasked
+        await trio.lowlevel.wait_readable(end.fileno())
 
 
 def _fuse_descriptors() -> set[int]:

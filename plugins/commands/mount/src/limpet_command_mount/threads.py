@@ -17,6 +17,10 @@ T = TypeVar("T")
 Job = Callable[[], None]
 
 
+class AbandonedError(Exception):
+    """Nobody waits for calls any more: the mount ends."""
+
+
 class Threads:
     """Runs calls for tasks of one trio loop. trio's own threads live on for 10 seconds, and cannot be waited for."""
 
@@ -25,17 +29,21 @@ class Threads:
         self._jobs: SimpleQueue[Job | None] = SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._busy = 0
-        self._is_busy = trio.Event()
+        self._waiting: dict[object, trio.lowlevel.Task] = {}
+        self._is_idle = trio.Event()
+        self._is_abandoned = False
 
     async def run(self, work: Callable[..., T], *args: object) -> T:
-        """The result of the call, which goes on without us if the task is cancelled."""
+        """The result of the call, which goes on without us if the task is cancelled. AbandonedError at the end."""
+        if self._is_abandoned:
+            raise AbandonedError
         token = trio.lowlevel.current_trio_token()
-        task = trio.lowlevel.current_task()
-        is_abandoned = False
+        call = object()
 
         def deliver(result: outcome.Outcome[T]) -> None:
             self._busy -= 1
-            if not is_abandoned:
+            task = self._forget(call)
+            if task is not None:
                 trio.lowlevel.reschedule(task, result)
 
         def job() -> None:
@@ -44,12 +52,11 @@ class Threads:
                 token.run_sync_soon(deliver, result)
 
         def abandon(_: object) -> trio.lowlevel.Abort:
-            nonlocal is_abandoned
-            is_abandoned = True
+            self._forget(call)
             return trio.lowlevel.Abort.SUCCEEDED
 
+        self._waiting[call] = trio.lowlevel.current_task()
         self._busy += 1
-        self._is_busy.set()
         self._enqueue(job)
         found: Any = await trio.lowlevel.wait_task_rescheduled(abandon)
         return found  # type: ignore[no-any-return]  # trio knows no type for it
@@ -71,6 +78,13 @@ class Threads:
     def _done(self) -> None:
         self._busy -= 1
 
+    def _forget(self, call: object) -> trio.lowlevel.Task | None:
+        """The task that waits for the call, which it does no longer."""
+        task = self._waiting.pop(call, None)
+        if not self._waiting:
+            self._is_idle.set()
+        return task
+
     def _enqueue(self, job: Job) -> None:
         if self._busy > len(self._threads) and len(self._threads) < self._limit:
             thread = threading.Thread(target=self._work, name="limpet-mount", daemon=True)
@@ -78,11 +92,19 @@ class Threads:
             thread.start()
         self._jobs.put(job)
 
-    async def wait_until_busy(self) -> None:
-        """Return when calls are running."""
-        if not self._busy:
-            self._is_busy = trio.Event()
-            await self._is_busy.wait()
+    async def wait_until_idle(self) -> None:
+        """Return when no task waits for a call."""
+        while self._waiting:
+            self._is_idle = trio.Event()
+            await self._is_idle.wait()
+
+    def abandon(self) -> None:
+        """Every task that waits for a call, or will, gets an AbandonedError: from now on nothing has to wait."""
+        self._is_abandoned = True
+        for call in tuple(self._waiting):
+            task = self._forget(call)
+            if task is not None:
+                trio.lowlevel.reschedule(task, outcome.Error(AbandonedError()))
 
     def close(self, limit_s: float) -> bool:
         """End the threads, once the loop has ended; whether all have within the limit."""
