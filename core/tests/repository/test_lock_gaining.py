@@ -19,12 +19,7 @@ from limpet.repository.repository import Repository
 from limpet.storage.recording import Operation, RecordingBackend
 from limpet.testing.backend import content_of, handle_of
 
-from core.tests.repository.locking import (
-    FAST,
-    PASSWORD,
-    Setup,
-    eventually,
-)
+from core.tests.repository.locking import FAST, PASSWORD, Setup, eventually
 
 
 def test_lock_file_says_who_we_are(setup: Setup) -> None:

@@ -14,12 +14,7 @@ from limpet.ids import StorageId
 from limpet.storage.recording import WRITES, Operation
 from limpet.testing.backend import handle_of
 
-from core.tests.repository.locking import (
-    FAST,
-    MINUTE_S,
-    Setup,
-    eventually,
-)
+from core.tests.repository.locking import FAST, MINUTE_S, Setup, eventually
 
 
 def test_refreshed_every_five_minutes(setup: Setup) -> None:

@@ -17,13 +17,7 @@ from limpet.repository.repository import Repository
 from limpet.testing.restic import Restic
 from limpet_backend_local import LocalBackend
 
-from core.tests.repository.locking import (
-    PASSWORD,
-    SLEEPER,
-    eventually,
-    lock_names,
-    start_holder,
-)
+from core.tests.repository.locking import PASSWORD, SLEEPER, eventually, lock_names, start_holder
 
 
 def test_ctrl_c_leaves_no_lock(folder: Path) -> None:
