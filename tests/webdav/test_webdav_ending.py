@@ -87,6 +87,28 @@ def test_a_reader_stuck_on_a_dead_backend(
     assert len(failures) == 1
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_storage_that_is_dead(site: Site, source: Path, tmp_path: Path, number: signal.Signals) -> None:
+    """Where nothing answers any more, not even to the removal of the lock, the view ends and tells what it leaves."""
+    with closing(RestServer(tmp_path / "server")) as server:
+        site.variables["LIMPET_REPOSITORY"] = f"rest:http://127.0.0.1:{server.port}/repository/"
+        site.repository.rename(server.data / "repository")
+        view = start_view(site, "--no-cache")
+        assert view.ask("HEAD", f"{latest(source)}/large-0").status == 200
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            reader, failures = stuck_reader(view, source)
+            assert view.ask("PUT", "/").status == 405
+            ended = view.end(number)
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        reader.join(END_LIMIT_S)
+        assert ended.code == 0, ended.err
+        assert "Traceback" not in ended.err
+        assert "unable to remove the lock in time" in ended.err
+        assert len(failures) == 1
+
+
 def stuck_reader(view: View, source: Path) -> tuple[Thread, list[Exception]]:
     """A client that waits for a file, and what comes of that."""
     failures: list[Exception] = []
