@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
-from limpet.contracts.guesses import Guesses
+from limpet.contracts.guesses import Guesses, network_of
 from limpet.errors import UsageError
 from limpet.format.native import Sha256
 
@@ -28,6 +28,8 @@ THREADS = 2
 
 Tell = Callable[[str], None]
 Stamp = tuple[int, int, int]
+Origin = tuple[str, str]
+"""A user's name, and the network from which somebody says that he is that user."""
 
 
 class WatchedFile:
@@ -86,8 +88,9 @@ class Users:
         self._guesses = Guesses(now=now)
         self._turns = Turns()
         self._key = os.urandom(32)
-        self._remembered: dict[str, tuple[bytes, float]] = {}
-        self._running: dict[bytes, asyncio.Task[bool]] = {}
+        self._remembered: dict[Origin, tuple[bytes, float]] = {}
+        """What was right, for the client alone who said it: nobody else may try his guesses against it uncounted."""
+        self._running: dict[tuple[Origin, bytes], asyncio.Task[bool]] = {}
         self._threads = ThreadPoolExecutor(THREADS, "limpet-serve-password")
         self._nobody = ""
         """What is compared for names that do not exist, so that they cannot be told by the time it takes."""
@@ -111,20 +114,21 @@ class Users:
         stored = self._htpasswd.hashes.get(user)
         secret = password.encode("utf-8", "surrogateescape")
         digest = self._digest(user, stored or "", secret)
-        if stored is not None and self._is_remembered(user, digest):
+        origin = user, network_of(client)
+        if stored is not None and self._is_remembered(origin, digest):
             return True
-        running = self._running.get(digest)
+        running = self._running.get((origin, digest))
         if running is None:
             self._guesses.begin(client, user)
             running = asyncio.create_task(self._look(user, stored, secret, client))
-            self._running[digest] = running
-            running.add_done_callback(lambda _: self._running.pop(digest, None))
+            self._running[origin, digest] = running
+            running.add_done_callback(lambda _: self._running.pop((origin, digest), None))
         is_right = await asyncio.shield(running)
         self._file.read_if_changed()
         if stored != self._htpasswd.hashes.get(user):
             return False  # The user was removed meanwhile, perhaps with what limits his rights.
         if is_right:
-            self._remembered[user] = digest, self._now() + REMEMBERED_S
+            self._remember(origin, digest)
         return is_right
 
     async def _look(self, user: str, stored: str | None, secret: bytes, client: str) -> bool:
@@ -154,15 +158,22 @@ class Users:
             digest.update(len(part).to_bytes(4, "little") + part)
         return digest.digest()
 
-    def _is_remembered(self, user: str, digest: bytes) -> bool:
-        known = self._remembered.get(user)
+    def _is_remembered(self, origin: Origin, digest: bytes) -> bool:
+        known = self._remembered.get(origin)
         if known is None or known[1] < self._now() or known[0] != digest:
             return False
-        self._remembered[user] = digest, self._now() + REMEMBERED_S
+        self._remembered[origin] = digest, self._now() + REMEMBERED_S
         return True
+
+    def _remember(self, origin: Origin, digest: bytes) -> None:
+        now_s = self._now()
+        self._remembered = {other: known for other, known in self._remembered.items() if known[1] >= now_s}
+        self._remembered[origin] = digest, now_s + REMEMBERED_S
 
     def _take(self, data: bytes) -> None:
         self._htpasswd = decode_htpasswd(data)
-        self._remembered = {user: known for user, known in self._remembered.items() if user in self._htpasswd.hashes}
+        self._remembered = {
+            origin: known for origin, known in self._remembered.items() if origin[0] in self._htpasswd.hashes
+        }
         for line in self._htpasswd.ignored:
             self._tell(f"{self._file.path}: {line}; it is ignored")
