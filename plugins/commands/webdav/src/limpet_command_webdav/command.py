@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 NAME = "webdav"
 DEFAULT_ADDRESS = "127.0.0.1:8080"
-RELEASE_LIMIT_S = 1.5
+RELEASE_LIMIT_S = 1.2
 """A storage that is away is mostly why a view is ended, and then does not take the lock away either."""
 
 

@@ -21,9 +21,9 @@ WAITING_CONNECTIONS = 512
 """Connections on which nothing is being answered; beyond, those go on which nothing happened for the longest time."""
 SILENCE_LIMIT_S = 60
 """How long a client may take for a piece of an answer, or ask nothing, before its connection is closed."""
-REQUEST_LIMIT_S = 0.5
+REQUEST_LIMIT_S = 0.3
 """How long requests that are being answered may go on when the end has come."""
-END_LIMIT_S = 1.0
+END_LIMIT_S = 0.5
 
 
 class _Server(wsgi.Server):
