@@ -48,7 +48,7 @@ _PLAIN = re.compile(
     rb"(GET|HEAD|POST|DELETE) (/[!-~]*) HTTP/1\.1\r\n"
     rb"((?:[A-Za-z][A-Za-z0-9-]*+: [!-~]++(?: [!-~]++)*+\r\n)++)\r\n"
 )
-_NOT_PLAIN = frozenset({"transfer-encoding", "expect", "upgrade", "connection"})
+_NOT_PLAIN = frozenset({"expect", "upgrade"})
 _ALONE = ("host", "content-length", "transfer-encoding", "authorization", "content-range", "expect")
 """Headers that must not come twice: proxies and servers have been played off against each other by that."""
 
@@ -95,8 +95,8 @@ def find_head_end(data: bytes) -> int:
 def parse_plain_head(data: bytes) -> tuple[Head, bytes] | None:
     """The head that the data begin with, and what comes behind it, for a sixth of h11's time.
 
-    None for every head that is not of the one shape which all readers of HTTP take alike: whole, no chunks, no header
-    twice, none folded, nothing but printable ASCII and single blanks.
+    None for every head that is not of the one shape which all readers of HTTP take alike: whole, no header twice, none
+    folded, nothing but printable ASCII and single blanks, nothing that could contradict itself.
     """
     match = _PLAIN.match(data)
     if match is None or match.end() > MOST_HEAD_BYTES:
@@ -105,8 +105,11 @@ def parse_plain_head(data: bytes) -> tuple[Head, bytes] | None:
     headers = {name.lower(): value for name, _, value in [line.partition(": ") for line in lines]}
     if len(headers) < len(lines) or "host" not in headers or not _NOT_PLAIN.isdisjoint(headers):
         return None
-    length = headers.get("content-length", "0")
-    if not _LENGTH.fullmatch(length):
+    length, coding = headers.get("content-length"), headers.get("transfer-encoding")
+    is_sized = coding is None and (length is None or _LENGTH.fullmatch(length))
+    is_chunked = coding == "chunked" and length is None
+    connection = headers.get("connection", "keep-alive")
+    if not (is_sized or is_chunked) or connection not in {"keep-alive", "close"}:
         return None
     target = match[2]
     path, query = _split_target(target)
@@ -117,8 +120,8 @@ def parse_plain_head(data: bytes) -> tuple[Head, bytes] | None:
         query,
         headers,
         "1.1",
-        size_bytes=int(length),
-        keeps_connection=True,
+        size_bytes=None if is_chunked else int(length or 0),
+        keeps_connection=connection != "close",
         wants_continue=False,
     )
     return head, data[match.end() :]

@@ -7,7 +7,17 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+
+_OF_MALLOC = {
+    # One arena of memory for all threads: others would keep what they no longer use.
+    "MALLOC_ARENA_MAX": "1",
+    # What is large for a moment, as a module's file while it is imported, goes back to the system.
+    "MALLOC_MMAP_THRESHOLD_": "32768",
+    "MALLOC_TRIM_THRESHOLD_": "16384",
+    "MALLOC_TOP_PAD_": "0",
+}
 
 
 def main() -> int:
@@ -15,10 +25,18 @@ def main() -> int:
     with open(int(sys.argv[1]), "rb") as file:
         document = json.load(file)
     sys.path[:] = document["path"]
-    from limpet_command_serve.process import serve  # noqa: PLC0415  # only now it is found
+    from limpet_command_serve.deferred import defer_imports  # noqa: PLC0415  # only now it is found
+
+    defer_imports()
+    from limpet_command_serve.process import serve  # noqa: PLC0415  # likewise
     from limpet_command_serve.settings import Settings  # noqa: PLC0415
 
     return serve(Settings(**document["settings"]))
+
+
+def hold_reloads() -> None:
+    """Keep SIGHUP for the server, which takes it as soon as it can; until then it would end the process."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
 
 
 def start(settings_json: bytes) -> None:
@@ -32,8 +50,8 @@ def start(settings_json: bytes) -> None:
     descriptor = os.memfd_create("limpet-serve-settings", 0)
     os.write(descriptor, document)
     os.lseek(descriptor, 0, os.SEEK_SET)
-    # One arena of memory for all threads: others would keep what they no longer use.
-    os.environ.setdefault("MALLOC_ARENA_MAX", "1")
+    for name, value in _OF_MALLOC.items():
+        os.environ.setdefault(name, value)
     os.execv(sys.executable, [sys.executable, "-S", __file__, str(descriptor)])
 
 

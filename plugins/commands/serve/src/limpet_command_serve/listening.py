@@ -66,7 +66,9 @@ def _listen_tcp(host: str, port: int) -> socket.socket:
             with suppress(OSError):  # IPv6 may be switched off
                 return socket.create_server(("::", port), family=socket.AF_INET6, backlog=BACKLOG, dualstack_ipv6=True)
         return socket.create_server(("0.0.0.0", port), backlog=BACKLOG)  # it is what was asked for
-    family, _, _, _, name = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    # Of text Python would first make international ASCII, with tables of 0.5 MB.
+    known = host.encode() if host.isascii() else host
+    family, _, _, _, name = socket.getaddrinfo(known, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     return socket.create_server(name[:2], family=family, backlog=BACKLOG)
 
 
