@@ -13,7 +13,7 @@ import pytest
 
 from tests.serve.uploading import LARGE, LARGE_ID, MIB, begun, files_of, make_repository
 from tests.serve.wire import TIMEOUT_S, Wire, ask, request
-from tests.services.process import ServerProcess
+from tests.services.process import ServerProcess, free_port
 from tests.services.rest_server import LimpetServer
 from tests.services.waiting import wait_for
 
@@ -65,6 +65,56 @@ def test_restart_lets_downloads_end(server: LimpetServer) -> None:
         wait_for(lambda: refuses(server), "the end of listening")
         assert len(wire.answer().body) == 64 * MIB
     assert server.process.wait(TIMEOUT_S) == 0
+
+
+def test_reload_while_it_starts(tmp_path: Path) -> None:
+    """Who renews certificates or rotates logs does not ask whether the server is just starting."""
+    port = free_port()
+    command = [sys.executable, "-m", "limpet.cli.main", "serve", "--no-auth", "--path", str(tmp_path)]
+    command += ["--listen", f"127.0.0.1:{port}"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            wait_for(lambda: takes_reloads(process.pid), "the first moment in which it can be told")
+            while "start server" not in process.stderr.readline():
+                process.send_signal(signal.SIGHUP)
+            process.send_signal(signal.SIGHUP)
+            with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as client:
+                client.sendall(request("GET", "/r/config", [("Connection", "close")]))
+                assert client.recv(12) == b"HTTP/1.1 404"
+            process.terminate()
+            assert process.wait(TIMEOUT_S) == 0
+        finally:
+            process.kill()
+
+
+def takes_reloads(pid: int) -> bool:
+    """Whether SIGHUP does not end the process: it is blocked, or caught."""
+    status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return any(int(status[name], 16) & 1 << signal.SIGHUP - 1 for name in ("SigBlk", "SigCgt"))
+
+
+def test_nobody_reads_what_it_says(tmp_path: Path) -> None:
+    """A log that goes through a pipe to a program that hangs must not take the backups with it."""
+    port = free_port()
+    command = [sys.executable, "-m", "limpet.cli.main", "serve", "--no-auth", "--path", str(tmp_path)]
+    command += ["--listen", f"127.0.0.1:{port}", "--log", "-", "--debug"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            assert process.stderr is not None
+            while b"start server" not in process.stderr.readline():
+                pass
+            with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT_S) as client:
+                incoming = client.makefile("rb")
+                for _ in range(300):  # more than both pipes hold
+                    client.sendall(request("HEAD", "/r/config", [("User-Agent", "a" * 1000)]))
+                    assert incoming.readline().split()[1] == b"404"
+                    while incoming.readline() != b"\r\n":
+                        pass
+            process.terminate()
+            assert process.wait(TIMEOUT_S) == 0
+        finally:
+            process.kill()
 
 
 def test_unix_socket_goes_with_the_server(tmp_path: Path) -> None:

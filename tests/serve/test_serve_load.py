@@ -15,7 +15,7 @@ from limpet.testing.certificates import identity
 from tests.serve.cases import DATA, ID, KINDS, V2
 from tests.serve.memory import MEMORY_LIMIT_BYTES, peak_memory_bytes
 from tests.serve.uploading import LARGE, MIB, begun, unfinished
-from tests.serve.wire import Wire, ask, connect, request
+from tests.serve.wire import TIMEOUT_S, Wire, ask, connect, request
 from tests.services.rest_server import LimpetServer, RestServer
 from tests.services.waiting import wait_for
 
@@ -141,6 +141,39 @@ def test_more_connections_than_allowed(tmp_path: Path) -> None:
             assert [upload.answer("POST").status for upload in uploads] == [200] * len(uploads)
     finally:
         server.close()
+
+
+def test_uploads_take_all_connections(tmp_path: Path) -> None:
+    """A limit that new clients pass as soon as all others are busy is none: descriptors and memory run out."""
+    server = LimpetServer(tmp_path, "--max-connections", "3")
+    try:
+        make_repository(server)
+        with ExitStack() as stack:
+            uploads = [stack.enter_context(begun(server, "data", MIB)) for _ in range(3)]
+            wire = stack.enter_context(Wire(server, 0.5))
+            wire.send(request("GET", f"/r/keys/{ID}"))
+            with pytest.raises(TimeoutError):
+                wire.socket.recv(1)
+            wire.socket.settimeout(TIMEOUT_S)
+            uploads[0].send(LARGE[MIB:])
+            assert uploads[0].answer("POST").status == 200
+            assert wire.socket.recv(12) == b"HTTP/1.1 200"
+            assert uploads[0].ended()
+    finally:
+        server.close()
+
+
+def test_halves_of_heads(server: LimpetServer) -> None:
+    """Ten thousand clients that each send most of a head and no more would have the server hold all of it."""
+    with ExitStack() as stack:
+        halves = [stack.enter_context(Wire(server)) for _ in range(IDLE)]
+        for wire in halves:
+            wire.send(b"GET / HTTP/1.1\r\nX-Long: " + bytes(8000).replace(b"\0", b"x"))
+        assert halves[0].ended()
+        halves[-1].send(b"\r\nHost: a\r\nConnection: close\r\n\r\n")
+        assert halves[-1].answer().status == 405
+        assert is_served(server)
+    assert peak_memory_bytes(server) < MEMORY_LIMIT_BYTES
 
 
 def test_handshakes_that_never_end(tmp_path: Path) -> None:

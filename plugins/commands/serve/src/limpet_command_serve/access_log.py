@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
-
-from limpet.errors import UsageError
 
 from limpet_command_serve.exchange import Exchange
+from limpet_command_serve.line_log import LineLog
 from limpet_command_serve.plain import plain
 from limpet_command_serve.policy import Policy
 
-STANDARD_OUTPUT = "-"
 MODE = 0o644
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -22,43 +18,16 @@ class AccessLog(Policy):
     """Writes one line for each answer; the file is opened anew on SIGHUP. UsageError where it cannot be."""
 
     def __init__(self, path: str, tell: Callable[[str], None]) -> None:
-        self._path = path
-        self._tell = tell
-        self._is_failing = False
-        try:
-            self._descriptor = self._opened()
-        except OSError as error:
-            raise UsageError(f"cannot write the log {path}: {error.strerror}") from error
+        self._log = LineLog(path, tell, name="log", mode=MODE)
 
     def answered(self, exchange: Exchange) -> None:
-        try:
-            os.write(self._descriptor, encode_line(exchange))
-            self._is_failing = False
-        except OSError as error:
-            if not self._is_failing:
-                self._tell(f"cannot write the log {self._path}: {error.strerror}; the server goes on without it")
-            self._is_failing = True
+        self._log.add_line(encode_line(exchange))
 
     def reload(self) -> None:
-        if self._path == STANDARD_OUTPUT:
-            return
-        try:
-            descriptor = self._opened()
-        except OSError as error:
-            self._tell(f"cannot open the log {self._path} again: {error.strerror}; the one of before goes on")
-            return
-        os.close(self._descriptor)
-        self._descriptor = descriptor
+        self._log.reopen()
 
     async def close(self) -> None:
-        if self._path != STANDARD_OUTPUT:
-            with suppress(OSError):
-                os.close(self._descriptor)
-
-    def _opened(self) -> int:
-        if self._path == STANDARD_OUTPUT:
-            return 1
-        return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, MODE)
+        self._log.close()
 
 
 class RequestPrinter(Policy):

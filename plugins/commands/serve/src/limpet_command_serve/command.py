@@ -122,8 +122,9 @@ def serve_command(session: Session, context: click.Context, /, **options: object
     if settings.backend is not None:
         settings = _with_backend(settings, session.options)
     session.terminal.flush()
-    from limpet_command_serve.lean import start  # noqa: PLC0415  # not for `user`
+    from limpet_command_serve.lean import hold_reloads, start  # noqa: PLC0415  # not for `user`
 
+    hold_reloads()
     if settings.backend is None and sys.executable:
         start(settings.encode())
     from limpet_command_serve.process import serve  # noqa: PLC0415  # backends are found by what `-S` leaves out

@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from limpet_command_serve.body import Body, ChunkedBody, SizedBody
 from limpet_command_serve.channel import Channel, Ready, WouldBlock
+from limpet_command_serve.half_heads import HalfHeads
 from limpet_command_serve.head import (
     Head,
     find_head_end,
@@ -41,6 +42,7 @@ class Connection:
         client: str,
         workers: Workers,
         wait: Wait,
+        halves: HalfHeads,
         *,
         stall_timeout_s: float,
         alone: str | None = None,
@@ -50,6 +52,7 @@ class Connection:
         self.client = client
         self._workers = workers
         self._wait = wait
+        self._halves = halves
         self._loop = asyncio.get_running_loop()
         self._stall_timeout_s = stall_timeout_s
         self._alone = alone
@@ -125,6 +128,10 @@ class Connection:
             while await self.move(self._discard, deadline_s):
                 pass
 
+    def give_up(self) -> None:
+        """End the wait for the client, as if its time were over."""
+        self._wait.expire()
+
     def close(self) -> None:
         """Idempotent."""
         self._wait.close()
@@ -132,11 +139,15 @@ class Connection:
             self.channel.close()
 
     async def _read_head(self, deadline_s: float) -> tuple[Head, Body] | None:
-        while not (end := find_head_end(self._rest)):
-            received = await self._receive(deadline_s)
-            if not received:
-                return None
-            self._rest += received
+        try:
+            while not (end := find_head_end(self._rest)):
+                self._halves.hold(self, len(self._rest))
+                received = await self._receive(deadline_s)
+                if not received:
+                    return None
+                self._rest += received
+        finally:
+            self._halves.release(self)
         head = parse_head(self._rest[:end], self._alone)
         return head, self._body_of(head, self._rest[end:])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import select
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -33,9 +34,11 @@ def serve(settings: Settings) -> int:
 
 
 def tell(line: str) -> None:
-    """One line on standard error. Nobody may be there to read it."""
-    with suppress(OSError):
-        os.write(2, (plain(line) + "\n").encode("utf-8", "backslashreplace"))
+    """One line on standard error. Nobody may be there to read it, or nobody who reads on: then it is lost."""
+    data = plain(line).encode("utf-8", "backslashreplace")[: select.PIPE_BUF - 1] + b"\n"
+    with suppress(OSError, ValueError):
+        if select.select([], [2], [], 0)[1]:  # Then a pipe takes PIPE_BUF bytes without a wait.
+            os.write(2, data)
 
 
 def _serve(settings: Settings) -> None:

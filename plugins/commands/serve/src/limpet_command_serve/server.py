@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import os
 import signal
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 from limpet_command_serve.body import Body
-from limpet_command_serve.channel import Channel, PlainChannel, TlsChannel
+from limpet_command_serve.channel import Channel, PlainChannel, Ready, TlsChannel
 from limpet_command_serve.connection import ClientGoneError, Connection
 from limpet_command_serve.exchange import Exchange
+from limpet_command_serve.half_heads import HalfHeads
 from limpet_command_serve.head import BadRequestError, Head, encode_head, phrase
 from limpet_command_serve.listening import close_listener
 from limpet_command_serve.policy import Policy
@@ -54,10 +57,15 @@ class Server:
         self._tls = tls
         self._workers = Workers()
         self._sockets = Sockets()
+        self._halves = HalfHeads()
         self._protocol = Protocol(store, policies, verifies_uploads=not settings.no_verify_upload, tell=tell)
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiting: dict[asyncio.Task[None], None] = {}
         """Connections without a whole request, in the order in which they began to wait."""
+        self._closing: set[asyncio.Task[None]] = set()
+        """Those of them that had to go for others, until they have."""
+        self._changed = asyncio.Event()
+        """A connection has ended, or waits for a request now."""
         self._ending = asyncio.Event()
         self._is_cut = False
 
@@ -67,6 +75,7 @@ class Server:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # See `lean.hold_reloads`.
         self._sockets.start()
         try:
             for policy in self._policies:
@@ -114,29 +123,46 @@ class Server:
     async def _accept(self, listener: socket.socket) -> None:
         loop = asyncio.get_running_loop()
         listener.setblocking(False)
-        while True:
-            try:
-                connection, address = await loop.sock_accept(listener)
-            except OSError as error:
-                if error.errno in _NO_DESCRIPTORS:
-                    self._tell(f"cannot take another connection: {error.strerror}; {len(self._tasks)} are open")
-                    self._close_oldest()
-                    await asyncio.sleep(ACCEPT_PAUSE_S)
-                await asyncio.sleep(0)  # as below
-                continue
-            if len(self._tasks) >= self._settings.most_connections:
+        with closing(self._sockets.add(listener.fileno())) as arriving:
+            while True:
+                await arriving.until(Ready.TO_READ, math.inf)
+                await self._make_room()
+                try:
+                    connection, address = listener.accept()
+                except OSError as error:
+                    if error.errno in _NO_DESCRIPTORS:
+                        self._tell(f"cannot take another connection: {error.strerror}; {len(self._tasks)} are open")
+                        self._close_oldest()
+                        await asyncio.sleep(ACCEPT_PAUSE_S)
+                    continue
+                task = loop.create_task(self._serve_connection(connection, _client(address)))
+                self._tasks.add(task)
+                task.add_done_callback(self._ended)
+
+    async def _make_room(self) -> None:
+        """Return when one more connection may be open; the one that waits longest for a request goes for it."""
+        most = self._settings.most_connections
+        while len(self._tasks) >= most:
+            if len(self._tasks) - len(self._closing) >= most:
                 self._close_oldest()
-            task = loop.create_task(self._serve_connection(connection, _client(address)))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-            # While clients queue, accepting waits for nothing: nobody would be served, nor could any be closed.
-            await asyncio.sleep(0)
+            self._changed.clear()
+            await self._changed.wait()
 
     def _close_oldest(self) -> None:
         if self._waiting:
             task = next(iter(self._waiting))
             del self._waiting[task]
+            self._closing.add(task)
             task.cancel()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._closing.discard(task)
+        self._changed.set()
+
+    def _wait_for_request(self, task: asyncio.Task[None]) -> None:
+        self._waiting[task] = None
+        self._changed.set()
 
     async def _serve_connection(self, accepted: socket.socket, client: str) -> None:
         task = asyncio.current_task()
@@ -150,10 +176,11 @@ class Server:
                 client,
                 self._workers,
                 self._sockets.add(channel.descriptor),
+                self._halves,
                 stall_timeout_s=self._settings.stall_timeout_s,
                 alone=self._settings.proxy_auth_username,
             )
-            self._waiting[task] = None
+            self._wait_for_request(task)
             if self._tls is not None:
                 await connection.shake_hands(self._settings.header_timeout_s)
             await self._serve_requests(connection, task)
@@ -178,7 +205,7 @@ class Server:
     async def _serve_requests(self, connection: Connection, task: asyncio.Task[None]) -> None:
         idle_timeout_s = self._settings.header_timeout_s
         while not self._ending.is_set():
-            self._waiting[task] = None
+            self._wait_for_request(task)
             try:
                 received = await connection.next_request(idle_timeout_s, self._settings.header_timeout_s)
                 if received is None:

@@ -7,6 +7,7 @@ took. Here a socket is registered once, and is armed for a wait by one call; a t
 from __future__ import annotations
 
 import asyncio
+import math
 import select
 from contextlib import suppress
 
@@ -86,7 +87,7 @@ class Wait:
             raise DeadlineError
         ready = self._ready = self._loop.create_future()
         self._deadline_s = deadline_s
-        if self._timer is None or deadline_s < self._timer.when():
+        if deadline_s < (self._timer.when() if self._timer else math.inf):
             self._set_timer(deadline_s)
         self._sockets.arm(self._descriptor, wanted)
         try:
@@ -98,6 +99,11 @@ class Wait:
         """The socket is ready. Nobody may wait for it any more."""
         if self._ready is not None and not self._ready.done():
             self._ready.set_result(None)
+
+    def expire(self) -> None:
+        """The deadline of who waits is now."""
+        if self._ready is not None and not self._ready.done():
+            self._ready.set_exception(DeadlineError())
 
     def close(self) -> None:
         """Idempotent."""
@@ -118,4 +124,4 @@ class Wait:
         if self._deadline_s > self._loop.time():
             self._set_timer(self._deadline_s)
         else:
-            self._ready.set_exception(DeadlineError())
+            self.expire()
