@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from limpet.contracts.source import Entry, StatLike
-from limpet.format.timestamps import NS_PER_S
 
-_DATA = 0  # BlobKind.DATA; that module needs the native ones
+_DATA = 0  # BlobKind.DATA; that module needs the native ones, as does that of times
+_NS_PER_S = 1_000_000_000
 _TYPE_BITS, _REGULAR = 0o170000, 0o100000
 Fields = dict[str, Any]
 """A node of the parent as its JSON fields."""
@@ -79,9 +79,9 @@ class SameFiles:
         )
 
     def _local_time(self, ns: int) -> str:
-        second, fraction_ns = divmod(ns, NS_PER_S)
+        second, fraction_ns = divmod(ns, _NS_PER_S)
         head, zone = self._local_second(second)
-        return head + "." + str(NS_PER_S + fraction_ns)[1:].rstrip("0") + zone if fraction_ns else head + zone
+        return head + "." + str(_NS_PER_S + fraction_ns)[1:].rstrip("0") + zone if fraction_ns else head + zone
 
     def _known_content(self, node: Fields) -> list[bytes] | None:
         """The node's chunks; None if one is not in the index any more (restic issue 2571), or is no id."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         die_with_parent,
         keep_freed_memory,
         open_cached,
+        parse_plain_ns,
         return_freed_memory,
         sha256_all,
     )
@@ -37,6 +38,7 @@ else:
             die_with_parent,
             keep_freed_memory,
             open_cached,
+            parse_plain_ns,
             return_freed_memory,
         )
 
@@ -48,6 +50,7 @@ else:
         from limpet.format._marks_py import BlobMarks
         from limpet.format._process_py import die_with_parent, keep_freed_memory, return_freed_memory
         from limpet.format._same_files_py import SameFiles
+        from limpet.format._timestamp_py import parse_plain_ns
 
         IS_NATIVE = False
     try:
@@ -81,6 +84,7 @@ __all__ = [
     "die_with_parent",
     "keep_freed_memory",
     "open_cached",
+    "parse_plain_ns",
     "return_freed_memory",
     "sha256_all",
 ]

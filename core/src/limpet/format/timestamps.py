@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from limpet.errors import IntegrityError
+from limpet.format import native
 
 NS_PER_S = 1_000_000_000
 _DAY_S = 86_400
@@ -198,21 +199,9 @@ def parse_time(text: str) -> Time:
 
 
 def parse_ns(text: str) -> int:
-    """The instant alone of `parse_time`, for the hot path: a third of the time."""
-    head, _, tail = text.partition(".")
-    digits, zone = (tail[:-1], "Z") if tail.endswith("Z") else (tail[:-6], tail[-6:])
-    if digits.isdigit() and digits.isascii() and len(digits) <= _NS_DIGITS:
-        return _instant_ns(head, zone) + int(digits.ljust(_NS_DIGITS, "0"))
-    return parse_time(text).ns
-
-
-_NS_DIGITS = 9
-
-
-@lru_cache(_MAX_CACHED)
-def _instant_ns(head: str, zone: str) -> int:
-    """Nanoseconds since 1970 at a whole second."""
-    return parse_time(head + zone).ns
+    """The instant alone of `parse_time`, for the hot path: a tenth of the time."""
+    ns = native.parse_plain_ns(text)
+    return parse_time(text).ns if ns is None else ns
 
 
 @lru_cache(_MAX_CACHED)

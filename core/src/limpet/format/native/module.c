@@ -123,6 +123,8 @@ static PyMethodDef module_methods[] = {
     {"open_cached", open_cached, METH_VARARGS,
      "open_cached(root, device, path)\n--\n\nA descriptor and the size of the regular file below the folder, without a wait; "
      "None where that cannot be."},
+    {"parse_plain_ns", parse_plain_ns, METH_O,
+     "parse_plain_ns(text, /)\n--\n\nNanoseconds since 1970 of an RFC 3339 time; None for what is none, or a rare one."},
     {"return_freed_memory", return_freed_memory, METH_NOARGS,
      "return_freed_memory()\n--\n\nLarge freed buffers go back to the system at once (glibc; elsewhere nothing)."},
     {NULL, NULL, 0, NULL},

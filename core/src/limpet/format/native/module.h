@@ -20,6 +20,7 @@ PyObject *chunker_level_names(PyObject *module, PyObject *unused);
 PyObject *die_with_parent(PyObject *module, PyObject *unused);
 PyObject *keep_freed_memory(PyObject *module, PyObject *unused);
 PyObject *open_cached(PyObject *module, PyObject *args);
+PyObject *parse_plain_ns(PyObject *module, PyObject *text);
 PyObject *return_freed_memory(PyObject *module, PyObject *unused);
 
 struct IndexTable;
