@@ -23,6 +23,13 @@ from tests.services.process import PEERS, program
 from tests.webdav.viewing import View, latest, start_view
 
 MIB = 1 << 20
+NAMING = b'<propfind xmlns="DAV:"><prop>%s</prop></propfind>'
+BILLION_LAUGHS = (
+    b'<!DOCTYPE x [<!ENTITY a0 "ha">'
+    + b"".join(b'<!ENTITY a%d "%s">' % (number, b"&a%d;" % (number - 1) * 10) for number in range(1, 10))
+    + b"]>"
+    + NAMING % b"<x>&a9;</x>"
+)
 ODD_NAMES = [
     b"no utf-8 \xff\xfe",
     b"percent %2F %41",
@@ -106,10 +113,29 @@ def test_curl_range(view: View, source: Path, wanted: str) -> None:
     assert done.stdout == expected
 
 
-def test_a_range_behind_the_end(view: View, source: Path) -> None:
+@pytest.mark.parametrize("wanted", [f"{40 * MIB}-", f"{40 * MIB}-{41 * MIB}", "-0"])
+def test_a_range_behind_the_end(view: View, source: Path, wanted: str) -> None:
     """Who asks for what is not there must not get something else."""
-    answer = view.ask("GET", f"{latest(source)}/large", {"Range": f"bytes={40 * MIB}-"})
+    answer = view.ask("GET", f"{latest(source)}/large", {"Range": f"bytes={wanted}"})
     assert (answer.status, answer.headers["content-range"]) == (416, f"bytes */{40 * MIB}")
+
+
+@pytest.mark.parametrize(
+    ("method", "wanted"),
+    [
+        ("GET", "bytes=0-1,4-5"),
+        ("GET", "bytes=5-2"),
+        ("GET", "bytes=-"),
+        ("GET", "bytes=x-y"),
+        ("GET", "lines=0-4"),
+        ("GET", "bytes=0-" + "9" * 5000),
+        ("HEAD", "bytes=0-4"),
+    ],
+)
+def test_what_is_no_single_range(view: View, source: Path, method: str, wanted: str) -> None:
+    """One part in place of two, or of what was not asked for, would be taken for the right one."""
+    answer = view.ask(method, f"{latest(source)}/page.html", {"Range": wanted})
+    assert (answer.status, answer.headers["content-length"]) == (200, str((source / "page.html").stat().st_size))
 
 
 def test_conditions(view: View, source: Path) -> None:
@@ -241,11 +267,19 @@ def test_properties(view: View, source: Path) -> None:
         ({"Depth": "1"}, b"no xml", 400),
         ({"Depth": "1"}, b"<x/>", 400),
         ({"Depth": "1"}, b"<x>" + bytes(70_000), 413),
+        ({"Depth": "1"}, b'<?xml version="1.0" encoding="nonsense"?><x/>', 400),
+        ({"Depth": "1"}, b"<x>" * 20_000, 400),
+        ({"Depth": "1"}, BILLION_LAUGHS, 400),
+        ({"Depth": "1"}, b'<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>' + NAMING % b"<x>&a;</x>", 400),
+        ({"Depth": "1"}, b'<!DOCTYPE x SYSTEM "http://127.0.0.1:9/x.dtd">' + NAMING % b"<x/>", 400),
+        ({"Depth": "1"}, NAMING % (b'<x xmlns="%s">' % (b"x" * 4000) + b"<y/>" * 4000 + b"</x>"), 207),
         (
             {"Depth": "1"},
-            b'<!DOCTYPE x [<!ENTITY a "aaaa">]><propfind xmlns="DAV:"><prop>&a;</prop></propfind>',
+            b'<D:propfind xmlns:D="DAV:" xmlns="%s"><D:prop>%s</D:prop></D:propfind>'
+            % (b"x" * 4000, b"".join(b"<y%d/>" % number for number in range(4000))),
             400,
         ),
+        ({"Depth": "1"}, NAMING % (b"<getetag/>" * 6000), 207),
     ],
 )
 def test_bad_questions(view: View, headers: dict[str, str], body: bytes, status: int) -> None:

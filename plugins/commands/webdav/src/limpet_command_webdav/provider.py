@@ -15,6 +15,7 @@ from limpet_command_webdav import listing
 from limpet_command_webdav.guard import Application, Environ, StartResponse, answer
 from limpet_command_webdav.multistatus import asked, multistatus, properties_asked
 from limpet_command_webdav.names import LINK_SUFFIX, bytes_of, shown, url_path
+from limpet_command_webdav.ranges import keep_simple_range
 from limpet_command_webdav.resources import FileResource, FolderResource, Resource, is_shown, resource_of
 
 _FOUND = "limpet.found"
@@ -62,6 +63,7 @@ class SnapshotProvider(DAVProvider):  # type: ignore[misc]  # WsgiDAV has no typ
                     start_response("304 Not Modified", [("ETag", f'"{resource.get_etag()}"')])
                     return []
                 resource.open()
+                keep_simple_range(environ)
         except LimpetError as error:
             self._tell(path, error)
             return answer(environ, start_response, "500 Internal Server Error", str(error))
