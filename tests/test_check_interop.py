@@ -153,7 +153,7 @@ def test_lock(restic_new: Restic, check: Check, tmp_path: Path) -> None:
     """A check beside a backup would find what is only not finished yet: it waits its turn, or goes without lock."""
     repository = _make(restic_new, tmp_path)
     with restic_new.start("backup", "--stdin", repo=repository, password=PASSWORD) as running:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not list((repository / "locks").iterdir()):
             assert time.monotonic() < deadline
             time.sleep(0.05)

@@ -267,14 +267,14 @@ class TestLocks:
         """A backup beside a backup is fine; what needs the repository for itself waits as long as it is told."""
         folder = place.parent / "folder"
         with restic_new.start("backup", "--stdin", repo=place, password=PASSWORD) as backup:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             while not [name for name in os.listdir(place / "locks") if len(name) == 64]:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)
             assert run("backup", folder, place=place)[0] == 0
             exit_code, told = run("check", place=place)
             assert (exit_code, f"PID {backup.pid}" in told) == (11, True)
-            with start("check", "--retry-lock", "60s", place=place) as waiting:
+            with start("check", "--retry-lock", "10m", place=place) as waiting:
                 time.sleep(1)
                 assert waiting.poll() is None
                 assert backup.stdin is not None
@@ -287,7 +287,7 @@ class TestLocks:
         """The lock of a killed restic must not keep us out for ever, nor ours restic."""
         folder = place.parent / "folder"
         with restic_new.start("backup", "--stdin", repo=place, password=PASSWORD) as backup:
-            deadline = time.monotonic() + 30
+            deadline = time.monotonic() + 60
             while not [name for name in os.listdir(place / "locks") if len(name) == 64]:
                 assert time.monotonic() < deadline
                 time.sleep(0.05)

@@ -262,7 +262,7 @@ def test_ctrl_c(tree: Path, restic_new: Restic, tmp_path: Path) -> None:
         time.sleep(0.02)
     time.sleep(0.3)
     os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert list((repo / "locks").iterdir()) == []
     assert limpet("restore", f"latest:{source}", "--target", target, repo=repo).returncode == 0

@@ -134,14 +134,13 @@ def test_a_signal_ends_the_run_cleanly(repository_path: Path, number: signal.Sig
     """Ctrl-C would show a traceback, leave a lock behind, or end with an exit code that scripts do not know."""
     process = limpet("-r", repository_path, "backup", "--stdin", "--no-cache")
     locks = repository_path / "locks"
-    for _ in range(200):
-        if any(locks.iterdir()):
-            break
+    deadline = time.monotonic() + 60
+    while not any(locks.iterdir()):
+        assert time.monotonic() < deadline, "no lock was taken"
         time.sleep(0.05)
-    assert any(locks.iterdir())
     time.sleep(0.3)
     process.send_signal(number)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert b"Traceback" not in err
     assert b"received, cleaning up" in err
@@ -176,7 +175,7 @@ def test_a_closed_pipe_ends_the_run_quietly(repository_path: Path) -> None:
     assert process.stderr is not None
     process.stdout.close()
     assert process.stderr.read() == b""
-    assert process.wait(timeout=20) == 141
+    assert process.wait(timeout=60) == 141
     process.stderr.close()
 
 
@@ -192,7 +191,7 @@ class Deaf:
 Interrupts().install()
 try:
     Deaf()
-    time.sleep(5)
+    time.sleep(30)
 except KeyboardInterrupt:
     sys.exit(130)
 """
@@ -200,7 +199,7 @@ except KeyboardInterrupt:
 
 def test_an_interrupt_that_python_drops_comes_again() -> None:
     """Ctrl-C in the wrong microsecond, in a fork say, would do nothing, and the run would go on to its end."""
-    done = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, check=False, timeout=20)
+    done = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, check=False, timeout=60)
     assert done.returncode == 130, done.stderr
     assert b"Traceback" not in done.stderr
 
@@ -223,7 +222,7 @@ sys.exit(main.main(["version"]))
 @pytest.mark.parametrize(("signals", "exit_code"), [(1, 0), (3, 130)])
 def test_an_interrupt_after_the_run_does_not_stop_the_clean_up(signals: int, exit_code: int) -> None:
     """Ctrl-C while the repository is closed must not end in a traceback, with what is open left as it is."""
-    done = subprocess.run([sys.executable, "-c", LATE, str(signals)], capture_output=True, check=False, timeout=20)
+    done = subprocess.run([sys.executable, "-c", LATE, str(signals)], capture_output=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (exit_code, b"")
     assert done.stdout.startswith(b"limpet ") or signals > 1
 
@@ -250,7 +249,7 @@ sys.exit(main.main(["version"]))
 
 def test_an_interrupt_that_comes_as_another_error() -> None:
     """Python 3.11 makes an error of an interrupt while a class is made: scripts look for 130 all the same."""
-    done = subprocess.run([sys.executable, "-c", WRAPPED], capture_output=True, check=False, timeout=20)
+    done = subprocess.run([sys.executable, "-c", WRAPPED], capture_output=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (130, b"interrupted\n")
 
 
@@ -270,5 +269,5 @@ main.run()
 
 def test_signal_after_the_end() -> None:
     """A scheduler that loses patience in the last millisecond must not see a failed backup."""
-    done = subprocess.run([sys.executable, "-c", AT_THE_VERY_END], capture_output=True, check=False, timeout=20)
+    done = subprocess.run([sys.executable, "-c", AT_THE_VERY_END], capture_output=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"")

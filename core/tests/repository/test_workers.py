@@ -165,7 +165,7 @@ def test_worker_killed_when_all_is_done(count: int) -> None:
     for victim in range(count):
         workers = Workers(State, count)
         os.kill(sorted(workers.on_each(process_id))[victim], signal.SIGKILL)
-        _within(20, workers.close)
+        _within(60, workers.close)
 
 
 @pytest.mark.skipif(not can_fork(), reason="threads are not killed")
@@ -182,8 +182,8 @@ def test_worker_killed_at_its_start() -> None:
 
     process = multiprocessing.get_context("fork").Event()
     with pytest.raises(LimpetError, match="worker process died"):
-        _within(20, lambda: Workers(state, 3).on_each(total))
-    deadline = time.monotonic() + 20
+        _within(60, lambda: Workers(state, 3).on_each(total))
+    deadline = time.monotonic() + 60
     while multiprocessing.active_children() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not multiprocessing.active_children()
@@ -195,8 +195,8 @@ def test_worker_killed_amid_its_result(killed_after_s: float) -> None:
     """Half a result is in the pipe, and whoever reads it waits for the rest."""
     workers = Workers(State, 2)
     with pytest.raises(BrokenProcessPool):
-        _within(20, workers.submit(large_result, killed_after_s).result)
-    _within(20, workers.kill)
+        _within(60, workers.submit(large_result, killed_after_s).result)
+    _within(60, workers.kill)
 
 
 def long_result(_state: State) -> bytes:

@@ -121,7 +121,7 @@ def test_frozen_writes_wait() -> None:
     save_all(backend, FileKind.LOCK, [b"a lock"])
     assert backend.load(handle_of(b"a lock", FileKind.LOCK)) == b"a lock"
     backend.thaw()
-    thread.join(timeout=10)
+    thread.join(timeout=60)
     assert handle_of(b"a pack") in memory.files
 
 
@@ -143,7 +143,7 @@ def test_stopped_writes_fail_for_good() -> None:
     thread = threading.Thread(target=work)
     thread.start()
     backend.stop("the lock is gone")
-    thread.join(timeout=10)
+    thread.join(timeout=60)
     assert [str(error) for error in errors] == ["the lock is gone"]
     backend.thaw()
     for write in (

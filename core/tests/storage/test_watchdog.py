@@ -135,7 +135,7 @@ def test_large_files_have_more_time(stuck: StuckBackend, monkeypatch: pytest.Mon
 
 def test_errors_pass_through() -> None:
     """A file that is missing must stay a missing file, not become a request to try again."""
-    backend = WatchdogBackend(MemoryBackend(), TIMEOUT_S)
+    backend = WatchdogBackend(MemoryBackend(), 60.0)
     with pytest.raises(MissingFileError):
         backend.load(PACK)
     with pytest.raises(MissingFileError):
