@@ -24,6 +24,7 @@ from tests.services.process import ServerProcess, free_port
 from tests.services.rclone_s3 import RcloneS3Server
 from tests.services.rest_conformance import RestConformance
 from tests.services.rest_server import LimpetServer
+from tests.services.waiting import wait_for
 
 PASSWORD = "of the repository"
 BUCKET = "bucket"
@@ -244,13 +245,47 @@ def test_storage_is_away(tmp_path: Path) -> None:
         server.close()
 
 
+def test_quotas_and_verify_through_the_gateway(tmp_path: Path) -> None:
+    """What is behind a gateway costs money by its size, and gets damaged, too: both is watched, over restarts."""
+    place, folder = tmp_path / "place", tmp_path / "gateway"
+    server = GatewayServer(folder, f"local:{place}")
+    for name in ("old/r", "new", "third"):
+        assert ask(server, "POST", f"/{name}/?create=true").status == 200
+    assert ask(server, "POST", f"/old/r/data/{LARGE_ID}", [], LARGE).status == 200, "before there was a quota"
+    server.close()
+    flags = ("--path", str(folder), "--repo-quota", "10M", "--prometheus")
+    small = some_bytes(2 << 20)
+    file = f"/old/r/data/{hashlib.sha256(small).hexdigest()}"
+    server = GatewayServer(folder, f"local:{place}", *flags)
+    try:
+        assert ask(server, "POST", f"/new/data/{LARGE_ID}", [], LARGE).status == 200
+        refused = ask(server, "POST", file, [], small)
+        assert refused.status == 507
+        assert b"repository's quota of 10485760 bytes, 9437184 are used" in refused.body
+    finally:
+        server.close()
+    (place / "new" / "data" / LARGE_ID[:2] / LARGE_ID).write_bytes(LARGE[:-1])
+    server = GatewayServer(folder, f"local:{place}", *flags, "--max-size", "19M", "--verify")
+    try:
+        refused = ask(server, "POST", f"/third{file[6:]}", [], small)
+        assert (refused.status, b"server's quota" in refused.body) == (507, True), "both repositories are remembered"
+        wait_for(lambda: f"verify: data/{LARGE_ID} of repository new is damaged" in server.said(), "the report")
+        metrics = ask(server, "GET", "/metrics").body.decode()
+        assert 'limpet_serve_stored_bytes{repo="new"} 9437183' in metrics
+        assert 'limpet_serve_stored_bytes{repo="old/r"} 9437184' in metrics
+        assert ask(server, "DELETE", f"/old/r/data/{LARGE_ID}").status == 200
+        assert ask(server, "POST", file, [], small).status == 200
+        assert ask(server, "POST", f"/third{file[6:]}", [], small).status == 200
+    finally:
+        server.close()
+
+
 def test_senseless_location_ends_at_once(tmp_path: Path) -> None:
     """A server that starts and then refuses every client costs a night's backups."""
     log = tmp_path / "log"
     for words, told in (
         (("--backend", "nope:x"), "no backend is called 'nope'"),
         (("--backend", "s3:http://127.0.0.1/b", "-o", "s3.connections=none"), "s3.connections"),
-        (("--backend", "s3:http://127.0.0.1/b", "--max-size", "1G"), "--max-size"),
     ):
         with ServerProcess([*LimpetServer.program(), *words, "--no-auth", "--listen", "127.0.0.1:0"], log) as process:
             assert process.process.wait(60) == 1

@@ -265,7 +265,7 @@ def test_verify_reports_damage_while_the_server_runs(start: Start) -> None:
 
 def test_options_that_contradict_each_other(tmp_path: Path) -> None:
     """A limit that cannot be kept must not be taken silently."""
-    with pytest.raises(AssertionError, match="--max-size cannot be had with --backend"):
-        LimpetServer(tmp_path, "--max-size", "1G", "--backend", f"local:{tmp_path}")
+    with pytest.raises(AssertionError, match="--prometheus-no-auth means nothing without --prometheus"):
+        LimpetServer(tmp_path, "--prometheus-no-auth")
     with pytest.raises(AssertionError, match="limpet serve user add"):
         LimpetServer(tmp_path, "--htpasswd-file", str(tmp_path / "nobody"), users={})

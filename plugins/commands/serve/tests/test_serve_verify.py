@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from limpet_command_serve import verify
+from limpet_command_serve import verify_files
 from limpet_command_serve.verify import Report, Verifier
+from limpet_command_serve.verify_files import FolderFiles, Parts
 
 
 def put(root: Path, repository: str, kind: str, content: bytes) -> Path:
@@ -38,7 +40,7 @@ def stored(tmp_path: Path) -> list[Path]:
 
 def make_verifier(root: Path, told: list[str], **given: object) -> Verifier:
     """A verifier without a limit."""
-    return Verifier(root, rate_bps=None, tell=told.append, report_path=root / ".verify.json", **given)  # type: ignore[arg-type]  # its own keywords
+    return Verifier(FolderFiles(root), rate_bps=None, tell=told.append, report_path=root / ".verify.json", **given)  # type: ignore[arg-type]  # its own keywords
 
 
 def test_every_damage_is_found_and_nothing_else(tmp_path: Path, stored: list[Path]) -> None:
@@ -78,18 +80,19 @@ def test_what_is_mended_or_removed_is_no_damage_any_more(tmp_path: Path, stored:
 def test_a_restart_goes_on_where_it_was(tmp_path: Path, stored: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that is restarted every night must still come to the end of 100 TB some day."""
     root, seen = tmp_path / "root", list[str]()
-    monkeypatch.setattr(verify, "PIECE_BYTES", 100)
-    original = Verifier._hash
+    monkeypatch.setattr(verify_files, "PIECE_BYTES", 100)
+    original = FolderFiles.pieces
     stop_after = 9
 
-    def hashing(self: Verifier, path: Path) -> tuple[str, int] | None:
-        seen.append(path.name)
+    def pieces(self: FolderFiles, parts: Parts) -> Iterator[memoryview]:
+        seen.append(parts[-1])
         if len(seen) == stop_after:
-            self.stop()
-        return original(self, path)
+            interrupted.stop()
+        return original(self, parts)
 
-    monkeypatch.setattr(Verifier, "_hash", hashing)
-    assert not make_verifier(root, []).run_round()
+    monkeypatch.setattr(FolderFiles, "pieces", pieces)
+    interrupted = make_verifier(root, [])
+    assert not interrupted.run_round()
     verifier = make_verifier(root, [])
     assert verifier.run_round()
     assert sorted(set(seen)) == sorted(path.name for path in stored)
@@ -102,7 +105,7 @@ def test_a_restart_goes_on_where_it_was(tmp_path: Path, stored: list[Path], monk
 
 def test_it_ends_at_once_when_it_is_told(tmp_path: Path, stored: list[Path]) -> None:
     """SIGTERM must not wait for a rate of one byte a second."""
-    verifier = Verifier(tmp_path / "root", rate_bps=1, tell=print)
+    verifier = Verifier(FolderFiles(tmp_path / "root"), rate_bps=1, tell=print)
     verifier.start()
     verifier.stop()
     verifier.stop()

@@ -19,6 +19,7 @@ from limpet_command_serve.policy import Policy
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from limpet_command_serve.gateway_files import KnownRepositories
     from limpet_command_serve.metrics import Metrics
     from limpet_command_serve.names import Folders
     from limpet_command_serve.quota import Usage
@@ -44,8 +45,6 @@ class Parts:
 def assemble(settings: Settings, tell: Tell) -> Parts:
     """The parts; UsageError where options contradict each other or a file they need is not there."""
     settings.verify_sense()
-    if settings.backend is not None:
-        _verify_countless(settings)
     rights = _rights(settings, tell)
     days = _days(settings, rights)
     store = _store(settings, days, tell)
@@ -78,7 +77,7 @@ def _policies(
     days: RetentionDays | None,
     tell: Tell,
 ) -> Iterator[Policy]:
-    metrics, usage = _metrics(settings), _usage(settings, rights)
+    metrics, usage, known = _metrics(settings), _usage(settings, rights), _known(settings, tell)
     yield from _door(settings, tell)
     if rights is not None or settings.append_only:
         from limpet_command_serve.lock_bounds import LockBounds  # noqa: PLC0415
@@ -97,11 +96,17 @@ def _policies(
         )
         yield RatePolicy(rate, by_user=settings.proxy_auth_username is not None)
     if usage is not None:
-        from limpet_command_serve.quota import folder_sizes  # noqa: PLC0415
+        from limpet_command_serve.quota import FolderInventory, Inventory  # noqa: PLC0415
         from limpet_command_serve.quota_policy import QuotaPolicy  # noqa: PLC0415
 
+        inventory: Inventory = FolderInventory(_path(settings.path))
+        if known is not None:
+            from limpet_command_serve.gateway_files import GatewayInventory  # noqa: PLC0415
+
+            inventory = GatewayInventory(store, known)
+
         quota = QuotaPolicy(
-            lambda: folder_sizes(_path(settings.path)),
+            inventory,
             usage,
             instance_bytes=settings.max_size,
             repository_bytes=settings.repository_quota,
@@ -115,7 +120,7 @@ def _policies(
         from limpet_command_serve.retention_policy import RetentionPolicy  # noqa: PLC0415
 
         yield RetentionPolicy(days, None if settings.backend else _path(settings.path), usage, tell)
-    yield from _watchers(settings, metrics, tell)
+    yield from _watchers(settings, store, known, metrics, tell)
 
 
 def _door(settings: Settings, tell: Tell) -> Iterator[Policy]:
@@ -141,15 +146,23 @@ def _door(settings: Settings, tell: Tell) -> Iterator[Policy]:
     yield PasswordPolicy(users)
 
 
-def _watchers(settings: Settings, metrics: Metrics | None, tell: Tell) -> Iterator[Policy]:
+def _watchers(
+    settings: Settings, store: Store, known: KnownRepositories | None, metrics: Metrics | None, tell: Tell
+) -> Iterator[Policy]:
     """Those who only look."""
     if settings.verify:
         from limpet_command_serve.verify import REPORT_NAME, Verifier  # noqa: PLC0415
+        from limpet_command_serve.verify_files import Files, FolderFiles  # noqa: PLC0415
         from limpet_command_serve.verify_policy import VerifyPolicy  # noqa: PLC0415
 
         root = _path(settings.path)
-        verifier = Verifier(root, rate_bps=settings.verify_rate, tell=tell, report_path=root / REPORT_NAME)
-        verify = VerifyPolicy(verifier)
+        files: Files = FolderFiles(root)
+        if known is not None:
+            from limpet_command_serve.gateway_files import GatewayFiles  # noqa: PLC0415
+
+            files = GatewayFiles(store, known)
+        verifier = Verifier(files, rate_bps=settings.verify_rate, tell=tell, report_path=root / REPORT_NAME)
+        verify = VerifyPolicy(verifier, None if known is None else known.note)
         if metrics is not None:
             metrics.watch(verify.families)
         yield verify
@@ -214,23 +227,20 @@ def _days(settings: Settings, rights: UserRights | None) -> RetentionDays | None
 def _usage(settings: Settings, rights: UserRights | None) -> Usage | None:
     """What is counted; None where there is no limit and can be none."""
     limits = (settings.max_size, settings.repository_quota, settings.user_quota)
-    if settings.backend is not None or (rights is None and limits == (None, None, None)):
+    if rights is None and limits == (None, None, None):
         return None
     from limpet_command_serve.quota import Usage  # noqa: PLC0415
 
     return Usage()
 
 
-def _verify_countless(settings: Settings) -> None:
-    given = {
-        "--max-size": settings.max_size,
-        "--repo-quota": settings.repository_quota,
-        "--user-quota": settings.user_quota,
-        "--verify": settings.verify or None,
-    }
-    wrong = [name for name, value in given.items() if value is not None]
-    if wrong:
-        raise UsageError(f"{' and '.join(wrong)} cannot be had with --backend: only files in a folder can be counted")
+def _known(settings: Settings, tell: Tell) -> KnownRepositories | None:
+    """What a gateway remembers; None where a folder can be asked."""
+    if settings.backend is None:
+        return None
+    from limpet_command_serve.gateway_files import REPOSITORIES_NAME, KnownRepositories  # noqa: PLC0415
+
+    return KnownRepositories(_path(settings.path) / REPOSITORIES_NAME, tell)
 
 
 def _path(text: str) -> Path:

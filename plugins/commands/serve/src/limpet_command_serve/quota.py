@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self
 
 from limpet.contracts.backend import FileKind
 
@@ -24,6 +24,19 @@ HEADROOM = 0.05
 """How much locks, index, keys and snapshots may go over a limit, as a part of it; packs never."""
 
 _KIND_NAMES = frozenset(kind.value for kind in FileKind)
+
+
+class Inventory(Protocol):
+    """What is stored, before anybody counts it as it comes and goes."""
+
+    def all(self) -> Iterable[tuple[Folders, int]]:
+        """Bytes by repository, each as often as it likes; an error where that cannot be known now."""
+
+    def is_new(self, folders: Folders) -> bool:
+        """Whether the repository could not be told by `all`, and nobody has asked for it since."""
+
+    def of_new(self, folders: Folders) -> tuple[Folders, int]:
+        """The bytes of that one. Once."""
 
 
 class QuotaError(Exception):
@@ -178,6 +191,22 @@ class Reservation:
         """The upload is stored, with that many bytes."""
         self._usage.add(self._folders, size_bytes - self._taken_bytes)
         self._taken_bytes = 0
+
+
+class FolderInventory:
+    """All files below a folder; what is in no repository yet is in none."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def all(self) -> Iterator[tuple[Folders, int]]:
+        return folder_sizes(self._root)
+
+    def is_new(self, folders: Folders) -> bool:
+        return False
+
+    def of_new(self, folders: Folders) -> tuple[Folders, int]:
+        return folders, 0
 
 
 def folder_sizes(root: Path) -> Iterator[tuple[Folders, int]]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from limpet_command_serve.aside import aside
@@ -11,7 +12,7 @@ from limpet_command_serve.exchange import Exchange, Refusal
 from limpet_command_serve.metrics import Family
 from limpet_command_serve.names import Folders
 from limpet_command_serve.policy import Policy, RemovalGuard, UploadGuard
-from limpet_command_serve.quota import Limits, QuotaError, Reservation, Usage
+from limpet_command_serve.quota import Inventory, Limits, QuotaError, Reservation, Usage
 from limpet_command_serve.rights import Action
 from limpet_command_serve.rights_file import UserRights
 from limpet_command_serve.store import FileStatus
@@ -20,12 +21,13 @@ from limpet_command_serve.store import FileStatus
 class QuotaPolicy(Policy):
     """Counts what is there when the first limit is known; uploads and removals wait for that, readers do not.
 
-    Users may be given quotas while the server runs. `walk` tells what is there: bytes by repository.
+    Users may be given quotas while the server runs. A repository of which the inventory learns later is counted before
+    the first change in it.
     """
 
     def __init__(
         self,
-        walk: Callable[[], Iterable[tuple[Folders, int]]],
+        inventory: Inventory,
         usage: Usage,
         *,
         instance_bytes: int | None,
@@ -33,7 +35,8 @@ class QuotaPolicy(Policy):
         user_bytes: int | None,
         rights: UserRights | None,
     ) -> None:
-        self._walk = walk
+        self._inventory = inventory
+        self._learning = threading.Lock()
         self._usage = usage
         self._instance_bytes = instance_bytes
         self._repository_bytes = repository_bytes
@@ -59,10 +62,14 @@ class QuotaPolicy(Policy):
         target = exchange.target
         if target is None or target.kind is None:
             return None
+        self._learn(target.folders)
         return _Guard(Reservation(self._usage, target.folders, self._limits(exchange.user), target.kind, size_bytes))
 
     def removing(self, exchange: Exchange, status: FileStatus) -> RemovalGuard | None:
-        return None if exchange.target is None else _Freeing(self._usage, exchange.target.folders)
+        if exchange.target is None:
+            return None
+        self._learn(exchange.target.folders)
+        return _Freeing(self._usage, exchange.target.folders)
 
     def families(self) -> Iterable[Family]:
         """What is stored and how much may be, for the metrics."""
@@ -84,13 +91,20 @@ class QuotaPolicy(Policy):
             {(("scope", scope),): limit for scope, limit in limits.items() if limit is not None},
         )
 
+    def _learn(self, folders: Folders) -> None:
+        if self._counting is None or not self._inventory.is_new(folders):
+            return
+        with self._usage.changing(), self._learning:
+            if self._inventory.is_new(folders):
+                self._usage.add(*self._inventory.of_new(folders))
+
     def _begin_to_count(self) -> None:
         if self._counting is None and self._is_limited():
             self._counting = asyncio.create_task(self._count())
             self._counting.add_done_callback(self._counted)
 
     async def _count(self) -> None:
-        await aside(lambda: self._usage.count(self._walk))
+        await aside(lambda: self._usage.count(self._inventory.all))
 
     def _counted(self, done: asyncio.Task[None]) -> None:
         if done.cancelled() or done.exception() is not None:

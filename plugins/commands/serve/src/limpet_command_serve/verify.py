@@ -8,34 +8,29 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from limpet.contracts.backend import FileKind
-from limpet.errors import UsageError
+from limpet.errors import BackendError, MissingFileError, UsageError
 from limpet.format.native import Sha256
 from limpet.storage.limit import TokenBucket
 
-from limpet_command_serve.names import REMOVED
 from limpet_command_serve.private_file import read_private, replace_private
 from limpet_command_serve.quota import repository_of
+from limpet_command_serve.verify_files import Files, Parts
 
 REPORT_NAME = ".verify.json"
-PIECE_BYTES = 256 * 1024
 SAVE_EVERY_S = 30.0
 PAUSE_S = 3600.0
 """Between two rounds, at least: a small server need not read its few files all day."""
+AWAY_S = 60.0
+"""Before another try, where the storage behind a gateway is away."""
 NICEST = 19
 END_LIMIT_S = 3.0
-_ID = re.compile(r"[0-9a-f]{64}")
-_KINDS = frozenset(kind.value for kind in FileKind if kind is not FileKind.CONFIG)
-
-Parts = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +93,11 @@ class Report:
 
 
 class Verifier:
-    """Looks at every file below a root, from where the report says on."""
+    """Looks at every file, from where the report says on."""
 
     def __init__(
         self,
-        root: Path,
+        files: Files,
         *,
         rate_bps: float | None,
         tell: Callable[[str], None],
@@ -110,7 +105,7 @@ class Verifier:
         pause_s: float = PAUSE_S,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._root = root
+        self._files = files
         self._tell = tell
         self._report_path = report_path
         self._pause_s = pause_s
@@ -138,7 +133,7 @@ class Verifier:
         report = self.report
         if not report.position:
             report.current = Round(started_s=self._now())
-        for parts in _files(self._root, tuple(report.position.split("/")) if report.position else ()):
+        for parts in self._files.after(tuple(report.position.split("/")) if report.position else ()):
             if not self._look(parts):
                 self._save()
                 return False
@@ -157,19 +152,29 @@ class Verifier:
         with suppress(OSError, AttributeError):  # Where a thread has no priority of its own.
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICEST)
         while not self._stopping.is_set():
-            if self.run_round():
-                self._stopping.wait(self._pause_s)
+            try:
+                if self.run_round():
+                    self._stopping.wait(self._pause_s)
+            except BackendError as error:  # The storage is away: that is no damage, and it comes back.
+                self._save()
+                if not self._stopping.is_set():
+                    self._tell(f"verify: {error}; it goes on later")
+                self._stopping.wait(AWAY_S)
 
     def _look(self, parts: Parts) -> bool:
         """Hash one file and note what it is; whether that came to its end before `stop`."""
         path, size_bytes = "/".join(parts), 0
         try:
-            hashed = self._hash(self._root.joinpath(*parts))
-        except FileNotFoundError:
+            hashed = self._hash(parts)
+        except (FileNotFoundError, MissingFileError):
             self.report.position = path
             return True
         except OSError as error:
             self._note(parts, f"it cannot be read: {error.strerror}", 0)
+        except BackendError as error:
+            if not error.permanent:
+                raise
+            self._note(parts, f"it cannot be read: {error}", 0)
         else:
             if hashed is None:
                 return False
@@ -183,20 +188,16 @@ class Verifier:
         self.report.position = path
         return True
 
-    def _hash(self, path: Path) -> tuple[str, int] | None:
+    def _hash(self, parts: Parts) -> tuple[str, int] | None:
         """SHA-256 and size of the file; None where `stop` was called meanwhile."""
         digest, size = Sha256(), 0
-        piece = memoryview(bytearray(PIECE_BYTES))
-        with open(path, "rb", buffering=0) as file:
-            while count := file.readinto(piece):
-                digest.update(piece[:count])
-                size += count
-                if self._bucket is not None:
-                    self._bucket.take(count)
-                if self._stopping.is_set():
-                    return None
-            with suppress(OSError, AttributeError):  # What clients read must not leave the cache for this.
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        for piece in self._files.pieces(parts):
+            digest.update(piece)
+            size += len(piece)
+            if self._bucket is not None:
+                self._bucket.take(len(piece))
+            if self._stopping.is_set():
+                return None
         return digest.digest().hex(), size
 
     def _note(self, parts: Parts, problem: str, size_bytes: int) -> None:
@@ -226,36 +227,3 @@ class Verifier:
             replace_private(self._report_path, self.report.encode())
         except UsageError as error:
             self._tell(f"verify: {error}")
-
-
-def _files(root: Path, after: Parts) -> Iterator[Parts]:
-    """The paths of all files named by their content, sorted, from the first one behind `after` on."""
-    yield from _files_below(str(root), (), after)
-
-
-def _files_below(folder: str, parts: Parts, after: Parts) -> Iterator[Parts]:
-    for name, is_folder in _sorted_entries(folder):
-        path = (*parts, name)
-        if is_folder:
-            if path >= after[: len(path)] and name != REMOVED:
-                yield from _files_below(os.path.join(folder, name), path, after)
-        elif path > after and _ID.fullmatch(name) and _is_in_kind(path):
-            yield path
-
-
-def _is_in_kind(path: Parts) -> bool:
-    """Whether a file lies where the server puts one: `KIND/ID`, packs also below two digits."""
-    within = path[len(repository_of(path)) : -1]
-    return within[:1] != () and within[0] in _KINDS and (len(within) == 1 or within[1:] == (path[-1][:2],))
-
-
-def _sorted_entries(folder: str) -> list[tuple[str, bool]]:
-    try:
-        with os.scandir(folder) as entries:
-            return sorted(
-                (entry.name, is_folder)
-                for entry in entries
-                if (is_folder := entry.is_dir(follow_symlinks=False)) or entry.is_file(follow_symlinks=False)
-            )
-    except OSError:
-        return []

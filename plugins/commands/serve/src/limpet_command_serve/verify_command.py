@@ -11,6 +11,7 @@ from limpet.cli.session import Session, pass_session
 from limpet.errors import IntegrityError, UsageError
 
 from limpet_command_serve.verify import Verifier
+from limpet_command_serve.verify_files import FolderFiles
 
 
 @click.command("verify")
@@ -23,7 +24,7 @@ def verify_command(session: Session, *, path: str, rate: int | None, report: str
     if not Path(path).is_dir():
         raise UsageError(f"there is no data directory {path}: --path names it")
     verifier = Verifier(
-        Path(path),
+        FolderFiles(Path(path)),
         rate_bps=rate,
         tell=session.terminal.error,
         report_path=None if report is None else Path(report),

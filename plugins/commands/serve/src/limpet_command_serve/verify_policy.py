@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from limpet_command_serve.exchange import Exchange
 from limpet_command_serve.metrics import Family, gauge
-from limpet_command_serve.policy import Policy
+from limpet_command_serve.names import Folders
+from limpet_command_serve.policy import Policy, UploadGuard
 from limpet_command_serve.verify import Verifier
 
 
 class VerifyPolicy(Policy):
-    """Starts and ends it with the server."""
+    """Starts and ends it with the server. `note` is told of each repository before something is stored in it."""
 
-    def __init__(self, verifier: Verifier) -> None:
+    def __init__(self, verifier: Verifier, note: Callable[[Folders], None] | None = None) -> None:
         self._verifier = verifier
+        self._note = note
 
     async def start(self) -> None:
         self._verifier.start()
 
     async def close(self) -> None:
         self._verifier.stop()
+
+    def begin_upload(self, exchange: Exchange, size_bytes: int | None) -> UploadGuard | None:
+        if self._note is not None and exchange.target is not None:
+            self._note(exchange.target.folders)
+        return None
 
     def families(self) -> Iterable[Family]:
         """What it found, for the metrics."""
