@@ -14,6 +14,7 @@ from limpet.testing.certificates import identity
 from limpet.testing.restic import Restic
 
 from tests.serve.cases import DATA, ID, KINDS, OTHER, USERS, login
+from tests.serve.differences import UNREAD
 from tests.serve.wire import Answer, ask
 from tests.services.rest_server import LimpetServer, RestServer, certificate_bundle
 
@@ -151,6 +152,26 @@ def test_metrics(restic_new: Restic, folder: Path, tmp_path: Path) -> None:
     assert counted[0]
     assert counted[0] == counted[1]
     assert named[0] == named[1]
+
+
+@pytest.mark.parametrize(
+    ("header", "status"), [(("Range", "bytes=999-"), 416), (("If-Match", "x"), 412), (("If-None-Match", "*"), 304)]
+)
+def test_metrics_of_what_was_not_read(tmp_path: Path, header: tuple[str, str], status: int) -> None:
+    """An alert on reads of a write-only machine must not ring for a range that was refused; see the documentation."""
+    read = []
+    for server_class in (RestServer, LimpetServer):
+        server = server_class(tmp_path / server_class.name, "--prometheus")
+        try:
+            assert ask(server, "POST", "/r/?create=true").status == 200
+            assert ask(server, "POST", f"/r/data/{ID}", [], DATA).status == 200
+            assert ask(server, "GET", f"/r/data/{ID}", [header]).status == status
+            metrics = ask(server, "GET", "/metrics").body.decode()
+            found = re.search(r"^rest_server_blob_read_total{.*} (\d+)", metrics, re.MULTILINE)
+            read.append(f"{found[1] if found else 0} read")
+        finally:
+            server.close()
+    assert tuple(read) == UNREAD.seen
 
 
 def use(server: RestServer) -> None:
