@@ -126,3 +126,22 @@ def test_a_token_that_cannot_be_renewed_for_now(monkeypatch: pytest.MonkeyPatch)
             credential.authorize("GET", "/", {}, headers)
         assert not caught.value.permanent
     credential.close()
+
+
+def test_an_identity_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of nine ways to sign in one is set up and answers 401: a line that does not say which has people guess."""
+    provider = ManagedIdentity()
+    credential = DefaultCredential()
+    with provider.running() as environment:
+        for name, value in (environment | {"IDENTITY_HEADER": "another"}).items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(BackendError) as caught:
+            credential.authorize("GET", "/", {}, {})
+    credential.close()
+    assert caught.value.permanent
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.startswith("no token for Azure: ManagedIdentityCredential: ")
+    assert "401" in message
+    assert "AzureCliCredential" not in message
+    assert "set AZURE_ACCOUNT_KEY" in message

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 STORAGE_SCOPE = "https://storage.azure.com/.default"
 RENEWED_BEFORE_S = 300
 """A token is renewed so long before it ends."""
+_REFUSED = re.compile(r"\berror\b|\bfailed\b|AADSTS|\b40[0-9]\b", re.IGNORECASE)
+"""In what azure-identity says of a way that was set up, and answered otherwise than with a token."""
 
 
 class Authorizer(Protocol):
@@ -125,12 +128,12 @@ class DefaultCredential:
             return self._credential.get_token(STORAGE_SCOPE)
         except (ClientAuthenticationError, ValueError) as error:
             raise BackendError(
-                f"no token for Azure: {_first_line(error)}; set AZURE_ACCOUNT_KEY, AZURE_ACCOUNT_SAS or"
+                f"no token for Azure: {_reason(error)}; set AZURE_ACCOUNT_KEY, AZURE_ACCOUNT_SAS or"
                 f" AZURE_STORAGE_CONNECTION_STRING, or sign this machine in",
                 permanent=True,
             ) from error
         except (AzureError, OSError) as error:
-            raise BackendError(f"no token for Azure: {_first_line(error)}") from error
+            raise BackendError(f"no token for Azure: {_reason(error)}") from error
 
 
 def _credential(*, force_cli: bool) -> TokenCredential:
@@ -143,7 +146,11 @@ def _credential(*, force_cli: bool) -> TokenCredential:
     return DefaultAzureCredential()
 
 
-def _first_line(error: Exception) -> str:
-    """What went wrong, in short: azure-identity tells of each way it tried on lines of its own."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0].rstrip(".") if lines else type(error).__name__
+def _reason(error: Exception) -> str:
+    """What went wrong, in one line: of the ways that azure-identity tried, on lines of their own, those that somebody
+    refused; the others are only not set up. Where none was, its first line.
+    """
+    summary, *ways = str(error).split("\n\t")
+    refused = [way for way in ways if _REFUSED.search(way)]
+    lines = [part.strip().partition("\n")[0].rstrip(".") for part in refused or [summary]]
+    return "; ".join(lines) or type(error).__name__
