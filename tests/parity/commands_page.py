@@ -33,7 +33,6 @@ class Handling(Enum):
     SAME = "same"
     EXTENDED = "extended"
     NO_EFFECT = "no effect"
-    NOT_YET = "not yet"
     OWN = "Limpet's own"
 
 
@@ -144,7 +143,6 @@ where a flag is missing, or is taken with another kind of value, and this page d
 - **same**: what it does in restic it does here. Whatever is remarked is a detail.
 - **extended**: the same, and more.
 - **no effect**: it is accepted, and nothing comes of it.
-- **not yet**: an error; what is needed is not there yet.
 - **Limpet's own**: restic does not have it.
 """
 
@@ -222,10 +220,6 @@ def _section(name: str, command: Command | None) -> Iterator[str]:
     """The heading and the table of one command's flags."""
     yield f"## {name or 'Flags of every command'}"
     yield ""
-    note = note_of(command, name)
-    if name and note.handling is Handling.NOT_YET:
-        yield f"Not yet: {note.text}."
-        return
     rows = list(_flag_rows(name, command))
     if not rows:
         yield "No flags of its own."

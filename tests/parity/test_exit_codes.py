@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from limpet.testing.restic import Restic
 
-from tests.parity.commands_page import NOTES, Handling
 from tests.parity.conftest import Both
 from tests.parity.programs import PASSWORD, Ended
 from tests.parity.restic_help import commands
@@ -83,8 +82,7 @@ def test_usage_errors(both: Both, line: str) -> None:
 
 def test_all_commands_are_here(restic_new: Restic) -> None:
     """A new command of restic's would go unseen."""
-    not_yet = {name for (name, flag), note in NOTES.items() if not flag and note.handling is Handling.NOT_YET}
-    assert {command.name for command in commands(restic_new.binary)} == {*LINES, *NOT_OPENING, *not_yet}
+    assert {command.name for command in commands(restic_new.binary)} == {*LINES, *NOT_OPENING}
 
 
 def compare(both: Both, name: str, code: int) -> None:

@@ -15,7 +15,6 @@ from tests.parity.commands_page import (
     DEPRECATED,
     NOTES,
     PAGE,
-    Handling,
     default_of,
     limpet_command,
     limpet_options,
@@ -24,24 +23,11 @@ from tests.parity.commands_page import (
 from tests.parity.conftest import Both
 from tests.parity.restic_help import Command, commands, takes
 
-WITHOUT_FLAG = {Handling.NOT_YET}
-"""What may be missing, if the page says so."""
-
 
 @cache
 def all_commands(restic: Restic) -> Sequence[Command]:
     """restic is asked once."""
     return commands(restic.binary)
-
-
-def described(restic: Restic) -> list[Command]:
-    """restic's commands but those that are not there yet, by the page."""
-    return [command for command in all_commands(restic) if not _is_not_yet(command.path)]
-
-
-def _is_not_yet(path: Sequence[str]) -> bool:
-    names = [" ".join(path[:length]) for length in range(1, len(path) + 1)]
-    return any((note := NOTES.get((name, ""))) is not None and note.handling in WITHOUT_FLAG for name in names)
 
 
 def test_help_is_understood(restic_new: Restic) -> None:
@@ -59,17 +45,17 @@ def test_help_is_understood(restic_new: Restic) -> None:
 
 def test_every_command_is_there(restic_new: Restic) -> None:
     """`alias restic=limpet` would end in `unknown command` one night."""
-    assert [command.name for command in described(restic_new) if limpet_command(command.path) is None] == []
+    assert [command.name for command in all_commands(restic_new) if limpet_command(command.path) is None] == []
 
 
 def test_every_flag_is_there(restic_new: Restic) -> None:
     """A script's flag would be refused."""
     missing = [
         f"{command.name} {spelling}"
-        for command in described(restic_new)
+        for command in all_commands(restic_new)
         for flag in command.flags
         for spelling in flag.spellings
-        if flag.name != "--help" and not _is_excused(command, flag.name) and spelling not in _taken(command)
+        if flag.name != "--help" and spelling not in _taken(command)
     ]
     assert missing == []
 
@@ -78,7 +64,7 @@ def test_flags_take_the_same_kind_of_value(restic_new: Restic) -> None:
     """A flag with a value where restic has a switch eats the argument behind it."""
     different = [
         f"{command.name} {flag.name}"
-        for command in described(restic_new)
+        for command in all_commands(restic_new)
         for flag in command.flags
         if (option := _taken(command).get(flag.name)) is not None
         and ((flag.value is None) != (option.is_flag or option.count) or (flag.is_repeatable and not option.multiple))
@@ -90,7 +76,7 @@ def test_defaults_are_the_same(restic_new: Restic) -> None:
     """Without the flag the two would do different things."""
     different = [
         f"{command.name} {flag.name}: {flag.default}, not {default_of(option)}"
-        for command in described(restic_new)
+        for command in all_commands(restic_new)
         for flag in command.flags
         if flag.default is not None
         and (option := _taken(command).get(flag.name)) is not None
@@ -103,9 +89,6 @@ def test_defaults_are_the_same(restic_new: Restic) -> None:
 def test_what_help_is_silent_about(restic_new: Restic, name: str, flag: str) -> None:
     """Old scripts use what was renamed long ago; and this list must not be of things that restic never had."""
     assert takes(restic_new.binary, name.split(), flag)
-    note = next(note for other, given, note in DEPRECATED if (other, given) == (name, flag))
-    if note.handling in WITHOUT_FLAG:
-        return
     command = limpet_command(name.split())
     assert command is not None
     options = limpet_options(name.split())
@@ -172,11 +155,6 @@ def test_notes_are_about_something(restic_new: Restic) -> None:
         and (limpet_command(name.split()) is None or (flag and flag not in limpet_options(name.split())))
     ]
     assert unknown == []
-
-
-def _is_excused(command: Command, flag: str) -> bool:
-    note = NOTES.get((command.name, flag))
-    return note is not None and note.handling in WITHOUT_FLAG
 
 
 def _taken(command: Command) -> dict[str, click.Option]:
