@@ -228,6 +228,12 @@ def test_a_body_in_chunks(view: View) -> None:
             assert b"connection: close" in answer.read().lower()
 
 
+def test_a_file_has_no_depth(view: View, source: Path) -> None:
+    """Clients that ask about a file often do not say how deep: below it there is nothing."""
+    for headers in ({}, {"Depth": "infinity"}):
+        assert view.ask("PROPFIND", f"{latest(source)}/large", headers).status == 207
+
+
 def test_options(view: View, source: Path) -> None:
     """By this answer clients know that it is WebDAV, and that nothing can be locked for writing."""
     answer = view.ask("OPTIONS", f"{latest(source)}/page.html")

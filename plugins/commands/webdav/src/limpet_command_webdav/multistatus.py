@@ -58,10 +58,10 @@ PROPERTIES: dict[str, Property] = {
 def asked(resource: Resource, environ: Environ) -> Iterable[Resource]:
     """What the request is about, by its depth; DAVError for one that has no end, LimpetError as `members`."""
     depth = environ.get("HTTP_DEPTH", "infinity").lower()
-    if depth not in {"0", "1"}:
-        raise DAVError(HTTP_FORBIDDEN, err_condition=PRECONDITION_CODE_PropfindFiniteDepth)
     if depth == "0" or isinstance(resource, FileResource):
         return [resource]
+    if depth != "1":
+        raise DAVError(HTTP_FORBIDDEN, err_condition=PRECONDITION_CODE_PropfindFiniteDepth)
     return _with_members(resource, resource.members())
 
 
