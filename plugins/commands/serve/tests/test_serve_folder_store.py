@@ -65,6 +65,25 @@ def test_an_upload_without_commit_leaves_nothing(store: FolderStore) -> None:
     assert files(store.root) == []
 
 
+def test_what_is_in_memory_is_at_hand(store: FolderStore) -> None:
+    """Small ranges of packs go out without a thread; it must be the same bytes, and a link must not be followed."""
+    save(store, PACK)
+    assert store.open_cached(PACK) is None  # not before it is known what kind of file system that is
+    store.open(PACK).close()
+    reading = store.open_cached(PACK)
+    if reading is None:
+        pytest.skip("this file system or kernel cannot read without waiting")
+    with reading:
+        buffer = memoryview(bytearray(100))
+        assert reading.read_cached(50, buffer)
+        assert (reading.size_bytes, bytes(buffer)) == (len(DATA), DATA[50:150])
+        assert not reading.read_cached(len(DATA) - 50, buffer)
+    assert store.open_cached(CONFIG) is None
+    place = Path(store.root, "host", "config")
+    place.symlink_to(Path(store.root, "host", "data", ID[:2], ID))
+    assert store.open_cached(CONFIG) is None
+
+
 @pytest.mark.parametrize("file", [PACK, CONFIG], ids=str)
 def test_what_is_stored_is_never_replaced(store: FolderStore, file: StoredFile) -> None:
     """Whoever can upload could otherwise destroy what is there."""

@@ -31,7 +31,7 @@ VERSION_1 = "application/vnd.x.restic.rest.v1"
 VERSION_2 = "application/vnd.x.restic.rest.v2"
 MOST_DISCARDED_BYTES = 256 * 1024
 DISCARD_S = 2.0
-QUICK_BYTES = 64 * 1024
+QUICK_BYTES = 32 * 1024
 """Of an answer that is sent on the event loop, if all of it is in memory: that takes less than a change of threads."""
 
 _WHOLE = (("Content-Type", "application/octet-stream"),)
@@ -146,23 +146,22 @@ class Protocol:
             await self._act(request, target, exchange.action)
 
     async def _act(self, request: Request, target: Target, action: Action) -> None:
-        match action, target.kind:
-            case Action.CREATE, _:
-                await self._create(request, target)
-            case Action.LIST, FileKind() as kind:
-                await self._list(request, target, kind)
-            case _, FileKind() as kind:
-                file = StoredFile(target.folders, kind, target.name)
-                match action:
-                    case Action.STAT:
-                        status = await request.connection.run(lambda _: self._store.stat(file))
-                        await self._answer(request, _file_answer(status.size_bytes))
-                    case Action.READ:
-                        await self._read(request, file)
-                    case Action.WRITE:
-                        await self._write(request, file)
-                    case Action.REMOVE:
-                        await self._remove(request, file)
+        if target.kind is None:
+            await self._create(request, target)
+            return
+        if action is Action.LIST:
+            await self._list(request, target, target.kind)
+            return
+        file = StoredFile(target.folders, target.kind, target.name)
+        if action is Action.READ:
+            await self._read(request, file)
+        elif action is Action.STAT:
+            status = await request.connection.run(lambda _: self._store.stat(file))
+            await self._answer(request, _file_answer(status.size_bytes))
+        elif action is Action.WRITE:
+            await self._write(request, file)
+        elif action is Action.REMOVE:
+            await self._remove(request, file)
 
     async def _create(self, request: Request, target: Target) -> None:
         if not wants_creation(request.head.query):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+_PLAIN = re.compile(r"bytes=([0-9]{1,18})-([0-9]{0,18})")
 _RANGE = re.compile(r"([0-9]{0,18})-([0-9]{0,18})")
 
 
@@ -28,6 +29,9 @@ def parse_range(header: str | None, size_bytes: int) -> ByteRange | None:
     """
     if header is None:
         return None
+    plain = _PLAIN.fullmatch(header)
+    if plain is not None:
+        return _within(plain[1], plain[2], size_bytes)
     unit, equals, text = header.partition("=")
     if unit != "bytes" or not equals:
         raise UnsatisfiableRangeError
