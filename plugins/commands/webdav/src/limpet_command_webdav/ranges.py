@@ -6,7 +6,7 @@ import re
 
 from limpet_command_webdav.guard import Environ
 
-_RANGE = re.compile(r"bytes=\s*(?P<first>\d{0,18})-(?P<last>\d{0,18})\s*", re.ASCII | re.IGNORECASE)
+_RANGE = re.compile(r"bytes=(?P<first>\d{0,18})-(?P<last>\d{0,18})", re.ASCII | re.IGNORECASE)
 
 
 def keep_simple_range(environ: Environ) -> None:
