@@ -31,11 +31,12 @@ class RightsPolicy(Policy):
                 raise unauthorized(f"with private repositories only the user {METRICS_USER} may see the metrics")
             return
         target, action = exchange.target, exchange.action
+        accesses = self._server
         if self._rights is not None and target is not None:
             rights = self._rights.of(exchange.user)
             if not may_enter(exchange.user, target.folders, rights, private=self._private):
                 raise unauthorized("this repository is not the user's")
-        accesses = self._accesses(exchange.user)
+            accesses = (*accesses, rights.access)
         if target is None or action is None:
             return  # The protocol has its answers to nonsense.
         match verdict(accesses, action, target.kind):
@@ -46,16 +47,15 @@ class RightsPolicy(Policy):
 
     def begin_upload(self, exchange: Exchange, size_bytes: int | None) -> UploadGuard | None:
         target = exchange.target
-        if target is None or target.kind is not FileKind.LOCK or {*self._accesses(exchange.user)} <= {Access.FULL}:
+        if target is None or target.kind is not FileKind.LOCK:
             return None
-        return self._locks.begin(target.folders, size_bytes)
+        access = Access.FULL if self._rights is None else self._rights.of(exchange.user).access
+        is_full = access is Access.FULL and not self._server
+        return None if is_full else self._locks.begin(target.folders, size_bytes)
 
     def reload(self) -> None:
         if self._rights is not None:
             self._rights.read_again()
-
-    def _accesses(self, user: str) -> tuple[Access, ...]:
-        return self._server if self._rights is None else (*self._server, self._rights.of(user).access)
 
 
 def _reason(action: Action, accesses: tuple[Access, ...]) -> str:
