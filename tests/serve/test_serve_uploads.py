@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -135,7 +136,7 @@ def test_quota_of_uploads_at_once(tmp_path: Path) -> None:
 
 def test_one_file_from_many_at_once(server: LimpetServer) -> None:
     """Several threads of a client may save the same index: all of them have saved it then."""
-    answers = at_once(server, f"/r/index/{LARGE_ID}", [LARGE] * AT_ONCE)
+    answers = at_once([server], f"/r/index/{LARGE_ID}", [LARGE] * AT_ONCE)
     assert Counter(answer.status for answer in answers) == {200: AT_ONCE}
     assert files_of(server) == {f"r/index/{LARGE_ID}": len(LARGE)}
     assert ask(server, "GET", f"/r/index/{LARGE_ID}").body == LARGE
@@ -144,7 +145,7 @@ def test_one_file_from_many_at_once(server: LimpetServer) -> None:
 def test_right_and_wrong_content_at_once(server: LimpetServer) -> None:
     """Content that is not what its name says is refused, whoever else saves the right one meanwhile."""
     wrong = LARGE[:-1] + b"x"
-    answers = at_once(server, f"/r/index/{LARGE_ID}", [LARGE, wrong] * (AT_ONCE // 2))
+    answers = at_once([server], f"/r/index/{LARGE_ID}", [LARGE, wrong] * (AT_ONCE // 2))
     assert [answer.status for answer in answers[::2]] == [200] * (AT_ONCE // 2)
     assert {answer.status for answer in answers[1::2]} <= {400, 403}
     assert ask(server, "GET", f"/r/index/{LARGE_ID}").body == LARGE
@@ -158,13 +159,38 @@ def test_two_contents_of_one_name_at_once(tmp_path: Path, target: str) -> None:
     try:
         make_repository(server)
         contents = [bytes([number]) * MIB for number in range(AT_ONCE)]
-        answers = at_once(server, target, contents)
+        answers = at_once([server], target, contents)
         assert Counter(answer.status for answer in answers) == {200: 1, 403: AT_ONCE - 1}
         winner = contents[[answer.status for answer in answers].index(200)]
         assert ask(server, "GET", target).body == winner
         assert list(files_of(server).values()) == [MIB]
     finally:
         server.close()
+
+
+def test_two_servers_on_one_folder(tmp_path: Path) -> None:
+    """A new server starts before the old one has ended: neither takes or overwrites what clients of the other store."""
+    one = LimpetServer(tmp_path / "one", "--no-verify-upload")
+    make_repository(one)
+    slow = begun(one, "data", MIB)
+    other = LimpetServer(tmp_path / "other", "--no-verify-upload", "--path", str(one.data))
+    try:
+        slow.send(LARGE[MIB:])
+        assert slow.answer("POST").status == 200
+        slow.close()
+        for number in range(5):
+            target = f"/r/index/{number:064x}"
+            contents = [bytes([letter]) * MIB for letter in range(AT_ONCE)]
+            answers = at_once([one, other], target, contents)
+            assert Counter(answer.status for answer in answers) == {200: 1, 403: AT_ONCE - 1}
+            winner = contents[[answer.status for answer in answers].index(200)]
+            assert {ask(server, "GET", target).body for server in (one, other)} == {winner}
+        answers = at_once([one, other], "/r/config", [DATA] * AT_ONCE)
+        assert Counter(answer.status for answer in answers) == {200: AT_ONCE}
+        assert len(files_of(one)) == 7, "and nothing is left of the others"
+    finally:
+        one.close()
+        other.close()
 
 
 def test_a_slow_upload_keeps_nobody_waiting(server: LimpetServer) -> None:
@@ -202,11 +228,11 @@ def test_a_refused_body_is_not_swallowed_for_ever(server: LimpetServer, tmp_path
     assert files_of(server) == {}
 
 
-def at_once(server: LimpetServer, target: str, contents: list[bytes]) -> list[Answer]:
-    """The answers to uploads of these under one name, whose ends arrive in the same moment."""
+def at_once(servers: Sequence[LimpetServer], target: str, contents: list[bytes]) -> list[Answer]:
+    """The answers to uploads of these under one name to the servers by turns, whose ends come in the same moment."""
     start = threading.Barrier(len(contents), timeout=TIMEOUT_S)
 
-    def upload(content: bytes) -> Answer:
+    def upload(content: bytes, server: LimpetServer) -> Answer:
         with Wire(server) as wire:
             wire.send(request("POST", target, body=content)[:-1])
             start.wait()
@@ -214,4 +240,4 @@ def at_once(server: LimpetServer, target: str, contents: list[bytes]) -> list[An
             return wire.answer("POST")
 
     with ThreadPoolExecutor(len(contents)) as pool:
-        return list(pool.map(upload, contents))
+        return list(pool.map(upload, contents, itertools.cycle(servers)))
