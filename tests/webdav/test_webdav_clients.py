@@ -193,6 +193,7 @@ def test_pages_for_browsers(view: View, source: Path) -> None:
     html = view.ask("GET", f"{latest(source)}/page.html")
     assert html.headers["content-type"] == "text/html"
     assert "script-src 'none'" in html.headers["content-security-policy"]
+    assert html.headers["cross-origin-resource-policy"] == "same-origin"
 
 
 def test_views(view: View, source: Path) -> None:

@@ -16,7 +16,7 @@ from limpet_command_webdav.resources import FolderResource, Resource, last_modif
 WRITTEN_AT_ONCE = 500
 HEADERS = [
     ("Content-Type", "text/html; charset=utf-8"),
-    ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"),
+    ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
     ("Cache-Control", "no-cache"),
 ]
 _STYLE = "body{font-family:sans-serif}td{padding:0 1em 0 0}td.n{text-align:right;white-space:nowrap}"

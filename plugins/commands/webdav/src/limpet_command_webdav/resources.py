@@ -24,6 +24,8 @@ SAFE_TO_SHOW = [
     # A page out of a snapshot must not read the rest of it by a script: all are of one origin to a browser.
     ("Content-Security-Policy", "script-src 'none'; object-src 'none'; frame-src 'none'"),
     ("X-Content-Type-Options", "nosniff"),
+    # Nor a page from elsewhere take a file for a script or a picture of its own, and learn of what is in it.
+    ("Cross-Origin-Resource-Policy", "same-origin"),
 ]
 
 
