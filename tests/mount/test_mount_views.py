@@ -101,13 +101,44 @@ def test_new_snapshots_appear(mounts: Mounts, restic_new: Restic, tmp_path: Path
     inside = str(source).lstrip("/")
     assert os.readlink(latest) == "2024-01-01T10:00:00Z"
     assert (latest / inside / "file").read_text() == "one"
+    size_before = os.statvfs(mount.point).f_blocks
     (source / "file").write_text("two")
+    (source / "noise").write_bytes(os.urandom(1 << 20))
     _backup(mounts.site, restic_new, "2024-02-02 10:00:00", source, zone="UTC")
     wait_for(mount, mount.point / "snapshots" / "2024-02-02T10:00:00Z", 150)
+    if not JUDGED:
+        assert os.statvfs(mount.point).f_blocks >= size_before + (1 << 20) // 4096
     assert os.readlink(latest) == "2024-02-02T10:00:00Z"
     assert (latest / inside / "file").read_text() == "two"
     assert (mount.point / "snapshots" / "2024-01-01T10:00:00Z" / inside / "file").read_text() == "one"
     assert mount.end().code == 0
+
+
+@pytest.mark.skipif(bool(JUDGED), reason="restic shows when it was mounted")
+def test_times_of_views_follow(mounts: Mounts, restic_new: Restic, tmp_path: Path) -> None:
+    """Who sits in the folder sees by its time that something came, without looking its name up again."""
+    source = tmp_path / "source"
+    source.mkdir()
+    _backup(mounts.site, restic_new, "2024-01-01 10:00:00", source, zone="UTC")
+    mount = mounts.start()
+    sitting = os.open(mount.point / "snapshots", os.O_RDONLY)
+    try:
+        before = os.fstat(sitting).st_mtime
+        _backup(mounts.site, restic_new, "2024-01-02 10:00:00", source, zone="UTC")
+        mount.running.wait_until(lambda: os.fstat(sitting).st_mtime == before + 86_400, "the time has followed", 150)
+    finally:
+        os.close(sitting)
+    assert mount.end().code == 0
+
+
+def test_names_in_another_locale(mounts: Mounts, restic_new: Restic, tmp_path: Path) -> None:
+    """A tag that the locale has no letters for must not take all snapshots away: names are UTF-8, as restic's are."""
+    source = tmp_path / "source"
+    source.mkdir()
+    _backup(mounts.site, restic_new, "2024-01-01 10:00:00", "--tag", "größer 大", source, zone="UTC")
+    mounts.site.variables.update(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
+    with mounts.mounted() as point:
+        assert os.listdir(os.fsencode(point / "tags")) == ["größer 大".encode()]
 
 
 def test_forgotten_snapshots_go(mounts: Mounts, restic_new: Restic, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ from limpet.contracts.backend import FileKind
 from limpet.errors import BackendError, IntegrityError, NotFoundError
 from limpet.format.filemode import NodeType
 from limpet.format.node import Node, raw_name
-from limpet.ids import BlobId
 from limpet.operations.browse import Browser, BrowseSettings
 from limpet.operations.browse.browser import LONGEST_PAUSE_S
 from limpet.operations.browse.folders import PART_BYTES, Listing, TreeFolder, Trees
@@ -180,7 +179,7 @@ def test_filter(scene: BackupScene) -> None:
 
 def listing(handmade: Handmade, *nodes: Node) -> Listing:
     """The listing of a tree of these nodes."""
-    return Listing(handmade.tree(*nodes), handmade.repository.trees.read)
+    return Listing(handmade.repository.trees.read(handmade.tree(*nodes)), handmade.repository.trees.read)
 
 
 def shown(found: Listing) -> list[bytes]:
@@ -235,12 +234,49 @@ def test_damaged_behind_the_beginning(late: bytes, end: bytes) -> None:
     node = b'{"name":"%07d","type":"file","mode":420,"content":null}'
     nodes = [node % number for number in range(8 * PART_BYTES // len(node))]
     data = b'{"nodes":[' + b",".join([*nodes, late]) + end
-    found = Listing(BlobId(bytes(32)), lambda _: data)
+    found = Listing(data, lambda _: data)
     for _ in range(2):
         with pytest.raises(IntegrityError):
             shown(found)
         with pytest.raises(IntegrityError):
             found.number(b"not there")
+
+
+def test_a_large_folder_is_taken_apart_in_a_thread() -> None:
+    """A name in a folder of 100,000 must not keep everybody waiting: what takes long can be told beforehand."""
+    node = b'{"name":"%07d","type":"file","mode":420,"content":null}'
+    nodes = [node % number for number in range(8 * PART_BYTES // len(node))]
+    found = Listing(b'{"nodes":[' + b",".join(nodes) + b"]}\n", lambda _: b"")
+    last = len(nodes) - 1
+    assert found.has_taken(0)
+    assert not found.has_taken(last)
+    assert not found.knows_names
+    assert found.number(b"%07d" % last) == last
+    assert found.has_taken(last)
+    assert found.knows_names
+
+
+def test_names_out_of_order_are_looked_up_in_a_thread() -> None:
+    """Then all names have to be gone through once, which takes as long."""
+    found = Listing(b'{"nodes":[{"name":"b","type":"file"},{"name":"a","type":"file"}]}\n', lambda _: b"")
+    assert not found.knows_names
+    assert found.number(b"a") == 1
+    assert found.knows_names
+
+
+def test_trees_that_came_with_others(browser: Browser) -> None:
+    """A folder whose tree was read with its parent's costs no request, and so no thread: most of a walk is that."""
+    (snapshot,) = names(browser, b"ids")
+    folder = browser.find(b"ids/" + snapshot).folder
+    assert isinstance(folder, TreeFolder)
+    assert folder.listing_at_hand() is None
+    assert folder.is_worth_loading_ahead()
+    (entry,) = folder.entries()
+    assert isinstance(entry.folder, TreeFolder)
+    assert not entry.folder.is_worth_loading_ahead()
+    found = entry.folder.listing_at_hand()
+    assert found is not None
+    assert entry.folder.listing() is found
 
 
 def test_trees_are_read_once(handmade: Handmade) -> None:

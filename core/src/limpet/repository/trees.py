@@ -97,19 +97,32 @@ class TreeReader:
 
     def read_at_hand(self, blob_id: BlobId) -> bytes | None:
         """The plaintext, if its block is in memory and it is sound: nothing is loaded."""
+        found = self._sealed_at_hand(blob_id)
+        if found is None:
+            return None
+        location, sealed = found
+        try:
+            return self._opener().open(sealed, blob_id, location.plain_length_bytes)
+        except IntegrityError:
+            return None
+
+    def is_at_hand(self, blob_id: BlobId) -> bool:
+        """Whether its block is in memory."""
+        return self._sealed_at_hand(blob_id) is not None
+
+    def _sealed_at_hand(self, blob_id: BlobId) -> tuple[BlobLocation, memoryview] | None:
         location = self._index.find(self._kind, blob_id)
         if location is None:
             return None
         number, start = divmod(location.offset_bytes, BLOCK_BYTES)
-        with self._lock:
-            block = self._blocks.get((location.pack_id, number))
+        key = location.pack_id, number
         end = start + location.length_bytes
-        if block is None or end > len(block):
-            return None
-        try:
-            return self._opener().open(block[start:end], blob_id, location.plain_length_bytes)
-        except IntegrityError:
-            return None
+        with self._lock:
+            block = self._blocks.get(key)
+            if block is None or end > len(block):
+                return None
+            self._blocks.move_to_end(key)
+        return location, block[start:end]
 
     def _opened_ahead(self, tree_id: BlobId) -> bytes | None:
         """The tree, if a worker has opened it by now."""

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
-from limpet.errors import IntegrityError, RepositoryError
+from limpet.errors import IntegrityError, LimpetError, RepositoryError
 from limpet.format.fields import Fields
 from limpet.format.filemode import NodeType
 from limpet.format.node import decode_node, raw_name, subtree_of
@@ -51,8 +51,8 @@ class Listing:
     called `.` or `/` (old versions stored them) the content is shown in its place.
     """
 
-    def __init__(self, tree_id: BlobId, load_tree: Callable[[BlobId], bytes]) -> None:
-        data = load_tree(tree_id)
+    def __init__(self, data: bytes, load_tree: Callable[[BlobId], bytes]) -> None:
+        """`load_tree` is for folders whose content is shown in their place; of up to 32 KiB all is taken apart here."""
         self.size_bytes = len(data) + min(len(data), KEPT_PARTS * PART_BYTES) * DECODED_FACTOR
         """About what it takes in memory."""
         self._load_tree = load_tree
@@ -219,12 +219,34 @@ class Trees:
         self._free_bytes = KEPT_BYTES
 
     def kept(self, tree_id: BlobId) -> Listing | None:
-        """The listing if it is at hand: nothing is read."""
+        """The listing if it was read before."""
         with self._lock:
             listing = self._kept.get(tree_id)
             if listing is not None:
                 self._kept.move_to_end(tree_id)
             return listing
+
+    def at_hand(self, tree_id: BlobId) -> Listing | None:
+        """The same, or out of what was read with its neighbours, if it is small: nothing is read now."""
+        listing = self.kept(tree_id)
+        if listing is not None or (self.size_bytes(tree_id) or 0) > PART_BYTES:
+            return listing
+        try:
+            listing = Listing(self._read_at_hand(tree_id), self._read_at_hand)
+        except LimpetError:
+            return None  # whoever loads it learns why
+        self._keep(tree_id, listing)
+        return listing
+
+    def is_at_hand(self, tree_id: BlobId) -> bool:
+        """Whether nothing has to be read for it."""
+        return self.kept(tree_id) is not None or self._repository.trees.is_at_hand(tree_id)
+
+    def _read_at_hand(self, tree_id: BlobId) -> bytes:
+        data = self._repository.trees.read_at_hand(tree_id)
+        if data is None:
+            raise RepositoryError(f"tree {tree_id.hex()} is not at hand")
+        return data
 
     def load(self, tree_id: BlobId) -> Listing:
         """The listing; errors as `Repository.load_blob`, IntegrityError for a damaged tree.
@@ -243,7 +265,7 @@ class Trees:
                     break
             loaded.wait()
         try:
-            listing = Listing(tree_id, self._repository.trees.read)
+            listing = Listing(self._repository.trees.read(tree_id), self._repository.trees.read)
             self._keep(tree_id, listing)
         finally:
             with self._lock:
@@ -258,8 +280,9 @@ class Trees:
 
     def _keep(self, tree_id: BlobId, listing: Listing) -> None:
         with self._lock:
+            known = self._kept.pop(tree_id, None)
             self._kept[tree_id] = listing
-            self._free_bytes -= listing.size_bytes
+            self._free_bytes -= listing.size_bytes - (0 if known is None else known.size_bytes)
             while self._free_bytes < 0 and len(self._kept) > 1:
                 _, dropped = self._kept.popitem(last=False)
                 self._free_bytes += dropped.size_bytes
@@ -278,11 +301,11 @@ class TreeFolder(Folder):
 
     def listing_at_hand(self) -> Listing | None:
         """What is in it, if that can be said at once."""
-        return self._trees.kept(self._require_tree())
+        return self._trees.at_hand(self._require_tree())
 
     def is_worth_loading_ahead(self) -> bool:
         """Whether the tree is neither at hand nor large: it may turn out that nobody wants it."""
-        if self.tree_id is None or self._trees.kept(self.tree_id) is not None:
+        if self.tree_id is None or self._trees.is_at_hand(self.tree_id):
             return False
         size = self._trees.size_bytes(self.tree_id)
         return size is not None and size <= AHEAD_BYTES

@@ -52,7 +52,10 @@ def node_attributes(fields: Fields, inode: InodeT, *, owner_root: bool) -> Entry
         if word != "dir":
             entry.st_nlink = get("links") or 1
             if word == "file":
-                _set_size(entry, get("size") or 0, get("content") or ())
+                size = get("size") or 0
+                entry.st_size = size
+                stored = size if size <= MIN_SIZE else _without_holes(size, get("content") or ())
+                entry.st_blocks = (stored + BLOCK_SIZE - 1) // BLOCK_SIZE
             elif word == "symlink":
                 entry.st_size = len(link_target_of(fields))
             else:
@@ -70,12 +73,9 @@ def node_attributes(fields: Fields, inode: InodeT, *, owner_root: bool) -> Entry
     return entry
 
 
-def _set_size(entry: EntryAttributes, size: int, content: Sequence[str]) -> None:
-    entry.st_size = size
-    # Holes: a sparse file must look like one to be copied as one.
-    if size > MIN_SIZE:
-        size = max(0, size - content.count(_ZERO_CHUNK) * MIN_SIZE)
-    entry.st_blocks = (size + BLOCK_SIZE - 1) // BLOCK_SIZE
+def _without_holes(size: int, content: Sequence[str]) -> int:
+    """A sparse file must look like one to be copied as one."""
+    return max(0, size - content.count(_ZERO_CHUNK) * MIN_SIZE)
 
 
 def _ns(text: str | None) -> int:
