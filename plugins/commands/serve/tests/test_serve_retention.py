@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 from limpet.contracts.backend import FileKind
 from limpet.errors import MissingFileError
 from limpet_command_serve.names import StoredFile
+from limpet_command_serve.quota import Usage, folder_sizes
 from limpet_command_serve.removed import KeepingStore, kept_too_long
 from limpet_command_serve.retention import DAY_S, RetentionDays, RetentionError, RetentionLock
+from limpet_command_serve.retention_policy import RetentionPolicy
 from limpet_command_serve.rights import Rights
 from limpet_command_serve.rights_file import UserRights, encode_rights
 from limpet_command_serve.store import Removal
@@ -96,6 +99,32 @@ def test_removed_files_go_when_their_days_are_over(tmp_path: Path) -> None:
     kept.delete()
     assert sorted(path.name for path in (tmp_path / "web1" / ".removed").iterdir()) == sorted(names[1:])
     assert list(kept_too_long(tmp_path / "nothing", NOW_S)) == []
+
+
+@pytest.mark.parametrize(("is_counted", "left_bytes"), [(True, 7), (False, 0)])
+def test_what_is_gone_for_good_frees_what_it_took(tmp_path: Path, is_counted: bool, left_bytes: int) -> None:
+    """Sums that go below what is there let people pass their quota, also where the quota comes after a while."""
+    usage, told = Usage(), list[str]()
+    for day, size in (("until-2026-01-01", 5), ("until-9999-01-01", 7)):
+        folder = tmp_path / "web1" / ".removed" / day / "data"
+        folder.mkdir(parents=True)
+        (folder / "x").write_bytes(bytes(size))
+    if is_counted:
+        usage.count(lambda: folder_sizes(tmp_path))
+    policy = RetentionPolicy(RetentionDays(30, None), tmp_path, usage, told.append)
+
+    async def purge() -> None:
+        await policy.start()
+        while not told:
+            await asyncio.sleep(0.01)
+        await policy.close()
+
+    asyncio.run(asyncio.wait_for(purge(), 20))
+    assert "kept until 2026-01-01 is gone for good: 5 bytes" in told[0]
+    assert usage.used_bytes() == left_bytes
+    if not is_counted:
+        usage.count(lambda: folder_sizes(tmp_path))
+        assert usage.used_bytes() == 7
 
 
 def test_what_is_stored_and_removed_again_is_kept_once(tmp_path: Path) -> None:
