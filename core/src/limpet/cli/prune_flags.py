@@ -19,15 +19,6 @@ from limpet.repository.repository import Repository
 
 Command = TypeVar("Command", bound=Callable[..., object])
 NO_CACHE_WARNING = "warning: running prune without a cache, this may be very slow!"
-PRUNE_FLAGS = (
-    "max_unused",
-    "max_repack_size",
-    "repack_cacheable_only",
-    "repack_small",
-    "repack_uncompressed",
-    "repack_smaller_than",
-)
-"""The names of the parameters that `prune_flags` adds and `take_prune_options` takes."""
 
 
 def prune_flags(decorated: Command) -> Command:

@@ -81,10 +81,6 @@ class Server:
         *values, _end = done.stdout.split(b"\0")
         return [os.fsdecode(value) for value in values]
 
-    def ask_anywhere(self, psql: str, question: str) -> list[str]:
-        """The answer to what concerns no single database; errors as `ask`."""
-        return self.ask(psql, self.maintenance_database(psql), question)
-
     def maintenance_database(self, psql: str) -> str:
         """A database that is there; SourceError with the reason why there is none to connect to."""
         first, second = MAINTENANCE_DATABASES
