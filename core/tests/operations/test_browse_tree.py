@@ -14,7 +14,8 @@ from limpet.format.filemode import NodeType
 from limpet.format.node import Node, raw_name
 from limpet.operations.browse import Browser, BrowseSettings
 from limpet.operations.browse.browser import LONGEST_PAUSE_S
-from limpet.operations.browse.folders import PART_BYTES, Listing, TreeFolder, Trees
+from limpet.operations.browse.folders import TreeFolder, Trees
+from limpet.operations.browse.listing import PART_BYTES, PARTS_AHEAD, Listing
 from limpet.repository.snapshots import SnapshotFilter
 from limpet.storage.recording import Operation
 from limpet.testing.backups import BackupScene
@@ -254,6 +255,19 @@ def test_a_large_folder_is_taken_apart_in_a_thread() -> None:
     assert found.number(b"%07d" % last) == last
     assert found.has_taken(last)
     assert found.knows_names
+
+
+def test_parts_are_taken_ahead() -> None:
+    """Who goes through a large folder finds the next part decoded, and no more: most of it is not in memory."""
+    node = b'{"name":"%07d","type":"file","mode":420,"content":null}'
+    nodes = [node % number for number in range(4 * PARTS_AHEAD * PART_BYTES // len(node))]
+    found = Listing(b'{"nodes":[' + b",".join(nodes) + b"]}\n", lambda _: b"")
+    for number in range(0, len(nodes), 500):
+        found.take_ahead(number)
+        assert found.has_taken(min(number + (PARTS_AHEAD - 1) * PART_BYTES // len(node), len(nodes) - 1))
+        assert found.is_whole or not found.has_taken(number + (PARTS_AHEAD + 2) * PART_BYTES // len(node))
+    assert found.is_whole
+    assert shown(found) == [b"%07d" % number for number in range(len(nodes))]
 
 
 def test_names_out_of_order_are_looked_up_in_a_thread() -> None:

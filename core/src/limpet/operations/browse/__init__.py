@@ -12,8 +12,9 @@ with repository.lock():
 from limpet.operations.browse.browser import Browser, BrowseSettings
 from limpet.operations.browse.entry import Entry, Folder
 from limpet.operations.browse.file_reader import FileReader
-from limpet.operations.browse.folders import Listing, TreeFolder
+from limpet.operations.browse.folders import TreeFolder
 from limpet.operations.browse.layout import PATH_TEMPLATES, TIME_TEMPLATE, Layout
+from limpet.operations.browse.listing import Listing
 from limpet.operations.browse.views import ViewFolder
 
 __all__ = [

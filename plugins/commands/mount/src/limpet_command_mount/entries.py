@@ -43,7 +43,7 @@ class Entries:
             inode = self.inodes.hard_link(directory, place, fields)
         else:
             inode = self.inodes.file(directory, place)
-        return self.of_node(inode, fields)
+        return node_attributes(fields, inode, owner_root=self._owner_root)
 
     def of_node(self, inode: InodeT, fields: Fields) -> EntryAttributes:
         """Of what is in a snapshot."""

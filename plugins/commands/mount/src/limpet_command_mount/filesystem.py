@@ -10,6 +10,7 @@ import errno
 import functools
 import os
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import pyfuse3
@@ -19,7 +20,16 @@ from limpet.format.fields import Fields
 from limpet.format.node import decode_node, extended_attributes_of, link_target_of
 from limpet.operations.browse import Browser, Entry, FileReader, Listing, TreeFolder, ViewFolder
 from limpet.progress import Reporter
-from pyfuse3 import EntryAttributes, FileHandleT, FileInfo, FUSEError, InodeT, RequestContext
+from pyfuse3 import (
+    EntryAttributes,
+    FileHandleT,
+    FileInfo,
+    FUSEError,
+    InodeT,
+    ReaddirToken,
+    RequestContext,
+    readdir_reply,
+)
 
 from limpet_command_mount.attributes import no_entry
 from limpet_command_mount.entries import Entries
@@ -164,29 +174,37 @@ class Filesystem(pyfuse3.Operations):
         return self._handle(self._folders, (directory, await self._listing(directory.folder)))
 
     @_answered
-    async def readdir(self, fh: FileHandleT, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+    async def readdir(self, fh: FileHandleT, start_id: int, token: ReaddirToken) -> None:
         directory, listing = self._folders[fh]
         if start_id < 2:
             for number, folder in enumerate((directory, directory.parent or directory)):
                 if number >= start_id:
                     dot = EntryAttributes()
                     dot.st_ino, dot.st_mode = folder.inode, pyfuse3.ModeT(0o040555)
-                    if not pyfuse3.readdir_reply(token, pyfuse3.FileNameT(b".." if number else b"."), dot, number + 1):
+                    if not readdir_reply(token, pyfuse3.FileNameT(b".." if number else b"."), dot, number + 1):
                         return
             start_id = 2
-        place = start_id - 2
         if isinstance(listing, Listing):
-            for name, fields in listing.iterate(place):
-                entry = self._entries.in_snapshot(directory, place, name, fields)
-                place += 1
-                if not pyfuse3.readdir_reply(token, name, entry, place + 2):
-                    self._inodes.forget(entry.st_ino, 1)
-                    return
-            return
-        for shown in listing[place:]:
+            self._reply_with_nodes(token, directory, listing, start_id - 2)
+        else:
+            self._reply_with_views(token, directory, listing, start_id - 2)
+
+    def _reply_with_nodes(self, token: ReaddirToken, directory: Directory, listing: Listing, place: int) -> None:
+        attributes_of = self._entries.in_snapshot
+        for name, fields in listing.iterate(place):
+            entry = attributes_of(directory, place, name, fields)
+            place += 1
+            if not readdir_reply(token, name, entry, place + 2):
+                self._inodes.forget(entry.st_ino, 1)
+                if not listing.is_whole:  # while the kernel works on what it has
+                    self.threads.start(partial(listing.take_ahead, place))
+                return
+
+    def _reply_with_views(self, token: ReaddirToken, directory: Directory, entries: list[Entry], place: int) -> None:
+        for shown in entries[place:]:
             entry = self._entries.in_view(directory, shown)
             place += 1
-            if not pyfuse3.readdir_reply(token, pyfuse3.FileNameT(shown.name), entry, place + 2):
+            if not readdir_reply(token, pyfuse3.FileNameT(shown.name), entry, place + 2):
                 self._inodes.forget(entry.st_ino, 1)
                 return
 
