@@ -1,14 +1,13 @@
 """A tree: the nodes of one folder, as the JSON document whose hash is the tree's id.
 
 Source: FORMAT.md; `{"nodes":[...]}` and a newline, nodes strictly ascending by raw name. As in restic, reading
-does not insist on the order (`first_disorder` tells) and writing does. A damaged tree is an IntegrityError.
+does not insist on the order and writing does. A damaged tree is an IntegrityError.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
 
 import orjson
 
@@ -85,11 +84,6 @@ def decode_tree_fields(data: Buffer) -> list[read.Fields]:
                 raise IntegrityError("a node is not a JSON object")
         nodes += batch
     return nodes
-
-
-def first_disorder(nodes: Iterable[Node]) -> bytes | None:
-    """The first name that is not greater than the one before it; None in a tree that is in order."""
-    return next((second.name for first, second in pairwise(nodes) if second.name <= first.name), None)
 
 
 def reencodes(data: Buffer) -> bool:
