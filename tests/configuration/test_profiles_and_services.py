@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from limpet.contracts.backend import CONFIG_HANDLE
 from limpet.testing.restic import Restic
 
 from tests.hooks.desk import PASSWORD, Desk
@@ -81,7 +80,7 @@ def test_a_disk_and_a_server_with_a_monitor(desk: Desk, server: RestServer, rest
             assert LOGIN not in words
             assert PASSWORD not in words
 
-        server.path_of("nas", CONFIG_HANDLE).unlink()
+        (server.data / "nas/config").unlink()
         receiver.received.clear()
         failed = desk.limpet("run", "home", **secrets)
     assert failed.returncode == 10, failed.stdout

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from limpet import registry
 from limpet.cli.main import main
-from limpet.contracts.backend import Backend, FileKind, Handle
+from limpet.contracts.backend import Backend, Handle
 from limpet.ids import is_hex_id
 from limpet.testing.backend import content_of, some_bytes
 from limpet.testing.restic import Restic
@@ -20,6 +20,7 @@ from limpet.testing.restic import Restic
 from tests.serve.cases import DATA, ID, USERS, V2, login
 from tests.serve.wire import Wire, ask, request
 from tests.services.fault_proxy import FaultProxy, Request, status
+from tests.services.folder_conformance import path_below
 from tests.services.process import ServerProcess, free_port
 from tests.services.rclone_s3 import RcloneS3Server
 from tests.services.rest_conformance import RestConformance
@@ -81,18 +82,14 @@ class TestGateway(RestConformance):
     def back_door_write(self, backend: Backend, handle: Handle, data: bytes) -> None:
         """By a client of the store itself: what is written beside rclone it sees when it likes; but for odd names."""
         if not is_hex_id(handle.name):
-            self.s3.write(str(self.path_of(handle).relative_to(self.s3.root)), data)
+            self.s3.write(str(path_below(self.root_of(backend), handle).relative_to(self.s3.root)), data)
             return
         direct = registry.open_backend(f"s3:{self.s3.url}/{BUCKET}/pre/fix/{self.repository}")
         direct.save(handle, content_of(data))
         direct.close()
 
-    def path_of(self, handle: Handle) -> Path:
-        root = self.s3.root / BUCKET / "pre/fix" / self.repository
-        if handle.kind is FileKind.CONFIG:
-            return root / "config"
-        folder: Path = root / handle.kind.value
-        return folder / handle.name[:2] / handle.name if handle.kind is FileKind.PACK else folder / handle.name
+    def root_of(self, backend: Backend) -> Path:
+        return self.s3.root / BUCKET / "pre/fix" / self.repository
 
 
 def life(restic: Restic, repository: str, folder: Path, restored: Path) -> None:

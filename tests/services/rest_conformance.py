@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from limpet.contracts.backend import Backend, Handle
-from limpet.testing.backend import BackendConformance
+from limpet.contracts.backend import Backend
 from limpet_backend_rest import RestBackend
 
+from tests.services.folder_conformance import FolderConformance
 from tests.services.process import free_port
 from tests.services.rest_server import RestServer
 
 NUMBERS = itertools.count()
 
 
-class RestConformance(BackendConformance):
+class RestConformance(FolderConformance):
     """What holds for every server; a subclass says how it is started and reached."""
 
     names_are_checked = True
@@ -39,17 +39,8 @@ class RestConformance(BackendConformance):
     def open_again(self, backend: Backend) -> Backend:
         return self.opened()
 
-    def back_door_read(self, backend: Backend, handle: Handle) -> bytes | None:
-        path = self.path_of(handle)
-        return path.read_bytes() if path.exists() else None
-
-    def back_door_write(self, backend: Backend, handle: Handle, data: bytes) -> None:
-        path = self.path_of(handle)
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(data)
-
-    def path_of(self, handle: Handle) -> Path:
-        return self.server.path_of(self.repository, handle)
+    def root_of(self, backend: Backend) -> Path:
+        return self.server.data / self.repository
 
     def open_missing_store(self, backend: Backend) -> Backend:
         return RestBackend.open(self.server.url("nobody-made-this"), {})

@@ -10,7 +10,6 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from limpet.contracts.backend import FileKind, Handle
 from limpet.testing.certificates import Identity
 
 from tests.services.process import PEERS, START_LIMIT_S, ServerProcess, free_port, program
@@ -71,14 +70,6 @@ class RestServer:
             return f"http+unix://{self.socket_path}:/{repository}/"
         at = f"{login}@" if login else ""
         return f"{self.scheme}://{at}127.0.0.1:{self.port}/{repository}/"
-
-    def path_of(self, repository: str, handle: Handle) -> Path:
-        """Where the server keeps the file."""
-        root = self.data / repository
-        if handle.kind is FileKind.CONFIG:
-            return root / "config"
-        folder: Path = root / handle.kind.value
-        return folder / handle.name[:2] / handle.name if handle.kind is FileKind.PACK else folder / handle.name
 
     def kill(self) -> None:
         """End it as a crash does."""

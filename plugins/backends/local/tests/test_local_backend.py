@@ -15,22 +15,19 @@ from pathlib import Path
 import pytest
 from limpet.contracts.backend import CONFIG_HANDLE, Backend, Content, FileKind, Handle
 from limpet.errors import BackendError, MissingFileError, StorageFullError, UsageError
-from limpet.testing.backend import MIB, BackendConformance, content_of, handle_of, save_all, some_bytes
+from limpet.testing.backend import MIB, content_of, handle_of, save_all, some_bytes
 from limpet_backend_local import LocalBackend
+
+from tests.services.folder_conformance import FolderConformance, path_below
 
 
 def path_of(backend: Backend, handle: Handle) -> Path:
     """Where restic keeps this file."""
     assert isinstance(backend, LocalBackend)
-    root = Path(backend.root)
-    if handle.kind is FileKind.CONFIG:
-        return root / "config"
-    if handle.kind is FileKind.PACK:
-        return root / "data" / handle.name[:2] / handle.name
-    return root.joinpath(handle.kind.value, handle.name)
+    return path_below(Path(backend.root), handle)
 
 
-class TestLocalBackend(BackendConformance):
+class TestLocalBackend(FolderConformance):
     """The backend that most repositories start on."""
 
     mounted: Path | None = None
@@ -44,16 +41,9 @@ class TestLocalBackend(BackendConformance):
         if self.mounted is not None:
             subprocess.run(["umount", str(self.mounted)], check=True)
 
-    def back_door_read(self, backend: Backend, handle: Handle) -> bytes | None:
-        path = path_of(backend, handle)
-        return path.read_bytes() if path.exists() else None
-
-    def back_door_write(self, backend: Backend, handle: Handle, data: bytes) -> None:
-        path = path_of(backend, handle)
-        path.parent.mkdir(exist_ok=True)
-        if path.exists():
-            path.chmod(0o600)
-        path.write_bytes(data)
+    def root_of(self, backend: Backend) -> Path:
+        assert isinstance(backend, LocalBackend)
+        return Path(backend.root)
 
     def open_again(self, backend: Backend) -> Backend:
         assert isinstance(backend, LocalBackend)

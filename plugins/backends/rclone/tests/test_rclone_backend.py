@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from limpet.contracts.backend import Backend, FileKind, Handle
-from limpet.testing.backend import BackendConformance
+from limpet.contracts.backend import Backend
 from limpet_backend_rclone import RcloneBackend
 
+from tests.services.folder_conformance import FolderConformance
 from tests.services.process import PEERS, program
 
 
-class TestRclone(BackendConformance):
+class TestRclone(FolderConformance):
     """What holds for every backend, through another program."""
 
     root: Path
@@ -38,20 +38,8 @@ class TestRclone(BackendConformance):
     def open_missing_store(self, backend: Backend) -> Backend:
         return self.opened(self.root / "nobody-made-this")
 
-    def path_of(self, handle: Handle) -> Path:
-        if handle.kind is FileKind.CONFIG:
-            return self.root / "config"
-        folder: Path = self.root / handle.kind.value
-        return folder / handle.name[:2] / handle.name if handle.kind is FileKind.PACK else folder / handle.name
-
-    def back_door_read(self, backend: Backend, handle: Handle) -> bytes | None:
-        path = self.path_of(handle)
-        return path.read_bytes() if path.exists() else None
-
-    def back_door_write(self, backend: Backend, handle: Handle, data: bytes) -> None:
-        path = self.path_of(handle)
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(data)
+    def root_of(self, backend: Backend) -> Path:
+        return self.root
 
     # rclone writes to a local disk in place, as on a few other remotes (README, limits). Its object storages have no
     # such moments, but none of them is here.

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from limpet.contracts.backend import Backend, Handle
+from limpet.contracts.backend import Backend
 from limpet.contracts.transport import Transport
 from limpet.testing.certificates import identity
 from limpet_backend_rest import RestBackend
@@ -68,5 +68,5 @@ class TestPrivateOverTls(RestConformance):
     def _open(self, login: str) -> RestBackend:
         return RestBackend.open(self.server.url(f"ann/{self.repository}", login), {}, self.transport)
 
-    def path_of(self, handle: Handle) -> Path:
-        return self.server.path_of(f"ann/{self.repository}", handle)
+    def root_of(self, backend: Backend) -> Path:
+        return self.server.data / "ann" / self.repository

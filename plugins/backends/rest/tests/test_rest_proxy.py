@@ -17,6 +17,7 @@ from limpet_backend_rest import RestBackend
 from limpet_backend_rest.place import parse_place
 from limpet_backend_rest.proxy import proxy_for
 
+from tests.services.folder_conformance import path_below
 from tests.services.loopback import PIECE_BYTES, LoopbackServer
 from tests.services.rest_server import RestServer, certificate_bundle
 
@@ -74,7 +75,7 @@ def test_through_a_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, scheme
         backend.create()
         (handle,) = save_all(backend, FileKind.PACK, [b"a pack"])
         assert backend.load(handle) == b"a pack"
-        assert server.path_of("repository", handle).read_bytes() == b"a pack"
+        assert path_below(server.data / "repository", handle).read_bytes() == b"a pack"
         expected = f"CONNECT {HOST}:8000" if scheme == "https" else f"POST http://{HOST}:8000/repository/?create=true"
         assert proxy.first_lines == [f"{expected} HTTP/1.1"]
         backend.close()

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from limpet.contracts.backend import Backend, FileKind, Handle
+from limpet.contracts.backend import Backend
 from limpet.contracts.options import Options
-from limpet.testing.backend import BackendConformance
 from limpet_backend_sftp import SftpBackend
 
+from tests.services.folder_conformance import FolderConformance
 from tests.services.process import free_port
 from tests.services.sftp_server import SFTP_PROGRAM, SftpServer
 
@@ -33,18 +33,7 @@ def connections() -> Iterator[dict[str, SftpBackend]]:
         backend.close()
 
 
-def path_of(backend: Backend, handle: Handle) -> Path:
-    """Where restic keeps this file."""
-    assert isinstance(backend, SftpBackend)
-    root = Path(backend.place.path)
-    if handle.kind is FileKind.CONFIG:
-        return root / "config"
-    if handle.kind is FileKind.PACK:
-        return root / "data" / handle.name[:2] / handle.name
-    return root.joinpath(handle.kind.value, handle.name)
-
-
-class TestThroughSsh(BackendConformance):
+class TestThroughSsh(FolderConformance):
     """The way that most people take."""
 
     client = "ssh"
@@ -60,16 +49,9 @@ class TestThroughSsh(BackendConformance):
         backend.create()
         return backend
 
-    def back_door_read(self, backend: Backend, handle: Handle) -> bytes | None:
-        path = path_of(backend, handle)
-        return path.read_bytes() if path.exists() else None
-
-    def back_door_write(self, backend: Backend, handle: Handle, data: bytes) -> None:
-        path = path_of(backend, handle)
-        path.parent.mkdir(exist_ok=True)
-        if path.exists():
-            path.chmod(0o600)
-        path.write_bytes(data)
+    def root_of(self, backend: Backend) -> Path:
+        assert isinstance(backend, SftpBackend)
+        return Path(backend.place.path)
 
     def open_again(self, backend: Backend) -> Backend:
         return self._open(backend.location.removeprefix("sftp:"))
