@@ -92,10 +92,10 @@ def test_file_that_breaks_off(tmp_path: Path) -> None:
 def get(store: FolderStore) -> tuple[bytes, Sequence[str], bool]:
     """The answer to a request for the file, what the server told of it, and whether it would take another request."""
     told: list[str] = []
+    sockets = Sockets()
 
     async def run() -> tuple[bytes, bool]:
-        workers, sockets = Workers(), Sockets()
-        sockets.start()
+        workers = Workers()
         ours, peer = socket.socketpair()
         with ours, peer:
             ours.setblocking(False)
@@ -108,9 +108,9 @@ def get(store: FolderStore) -> tuple[bytes, Sequence[str], bool]:
             await Protocol(store, [], verifies_uploads=True, tell=told.append).serve(request)
             answer = peer.recv(2 * LARGE)
             connection.close()
-        sockets.close()
         workers.close(LIMIT_S)
         return answer, request.keeps_connection
 
-    answer, keeps_connection = asyncio.run(run())
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(sockets)) as runner:
+        answer, keeps_connection = runner.run(run())
     return answer, told, keeps_connection

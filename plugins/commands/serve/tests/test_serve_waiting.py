@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import selectors
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 
 import pytest
 from limpet_command_serve.channel import Ready
@@ -63,19 +65,39 @@ def test_nothing_is_waited_for_beyond_the_deadline() -> None:
     _run(story)
 
 
+def test_a_socket_that_nobody_waits_for_is_told_of_no_more() -> None:
+    """While a body is read in a thread its socket is ready all the time: the loop would do nothing but turn."""
+    turns = 0
+
+    class Counted(Sockets):
+        def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+            nonlocal turns
+            turns += 1
+            return super().select(timeout)
+
+    async def story(wait: Wait, peer: socket.socket) -> None:
+        peer.send(b"a")
+        await wait.until(Ready.TO_READ, _in(FAR_S))
+        await asyncio.sleep(0.3)
+        assert turns < 100
+        await wait.until(Ready.TO_READ, _in(FAR_S))
+        peer.close()
+        await wait.until(Ready.TO_READ, _in(FAR_S))
+
+    _run(story, Counted())
+
+
 def _in(seconds: float) -> float:
     return asyncio.get_running_loop().time() + seconds
 
 
-def _run(story: Story) -> None:
-    async def run() -> None:
-        sockets = Sockets()
-        ours, peer = socket.socketpair()
-        with ours, peer:
-            sockets.start()
-            try:
-                await story(sockets.add(ours.fileno()), peer)
-            finally:
-                sockets.close()
+def _run(story: Story, sockets: Sockets | None = None) -> None:
+    sockets = sockets or Sockets()
 
-    asyncio.run(run())
+    async def run() -> None:
+        ours, peer = socket.socketpair()
+        with ours, peer, closing(sockets.add(ours.fileno())) as wait:
+            await story(wait, peer)
+
+    with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(sockets)) as runner:
+        runner.run(run())

@@ -48,6 +48,7 @@ def _serve(settings: Settings) -> None:
     from limpet_command_serve.assembly import assemble  # noqa: PLC0415  # they use asyncio
     from limpet_command_serve.listening import close_listener, open_listener, shown  # noqa: PLC0415
     from limpet_command_serve.server import Server  # noqa: PLC0415
+    from limpet_command_serve.waiting import Sockets  # noqa: PLC0415
 
     _allow_descriptors()
     tell(f"Data directory: {settings.path}" if settings.backend is None else f"Storage: {_shown(settings.backend)}")
@@ -64,7 +65,8 @@ def _serve(settings: Settings) -> None:
         left = store.sweep()
         if left:
             tell(f"removed {left} uploads that never ended")
-        server = Server(settings, store, policies, tell, tls=tls)
+        sockets = Sockets()
+        server = Server(settings, store, policies, tell, sockets, tls=tls)
         listener = open_listener(settings.listen)
         try:
             tell(f"start server on {shown(listener)}")
@@ -72,7 +74,8 @@ def _serve(settings: Settings) -> None:
             gc.freeze()
             # Else asyncio has a handler of its own until the server's; to replace that brings 0.4 MB of `inspect`.
             signal.signal(signal.SIGINT, signal.SIG_DFL)
-            asyncio.run(server.run(listener))
+            with asyncio.Runner(loop_factory=lambda: asyncio.SelectorEventLoop(sockets)) as runner:
+                runner.run(server.run(listener))
         finally:
             close_listener(listener)
     finally:

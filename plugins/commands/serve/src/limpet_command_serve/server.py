@@ -39,7 +39,7 @@ _NO_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class Server:
-    """Serves one store on one listening socket."""
+    """Serves one store on one listening socket, on an event loop whose selector `sockets` is."""
 
     def __init__(
         self,
@@ -47,6 +47,7 @@ class Server:
         store: Store,
         policies: Sequence[Policy],
         tell: Callable[[str], None],
+        sockets: Sockets,
         *,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -56,7 +57,7 @@ class Server:
         self._tell = tell
         self._tls = tls
         self._workers = Workers()
-        self._sockets = Sockets()
+        self._sockets = sockets
         self._halves = HalfHeads()
         self._protocol = Protocol(store, policies, verifies_uploads=not settings.no_verify_upload, tell=tell)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -76,7 +77,6 @@ class Server:
             loop.add_signal_handler(number, self._end)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})  # See `lean.hold_reloads`.
-        self._sockets.start()
         try:
             for policy in self._policies:
                 await policy.start()
@@ -88,7 +88,6 @@ class Server:
         finally:
             for policy in self._policies:
                 await policy.close()
-            self._sockets.close()
             if not self._workers.close(HANGING_S):
                 # A disk or a network share hangs: its threads would keep the process for ever.
                 self._tell("the storage hangs: the server ends without waiting for it")

@@ -1,7 +1,8 @@
 """Waits for sockets on the event loop, each until a deadline, at little cost.
 
-asyncio makes and drops a handle, a key of its selector and a timer for each wait: a third of what a small download
-took. Here a socket is registered once, and is armed for a wait by one call; a timer is set late rather than anew.
+asyncio makes and drops a handle, a key of its selector and a timer for each wait, and wakes who waits one turn of its
+loop later: half of what a small download took. Here a socket is registered once and stays armed, who waits for it is
+woken in the same turn, and a timer is set late rather than anew.
 """
 
 from __future__ import annotations
@@ -9,62 +10,83 @@ from __future__ import annotations
 import asyncio
 import math
 import select
+import selectors
+from collections.abc import Mapping
 from contextlib import suppress
 
 from limpet_command_serve.channel import Ready
 
 MOST_EVENTS = 256
 """Taken at once; then others of the loop have their turn."""
-_EVENTS = {
-    Ready.TO_READ: select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT,
-    Ready.TO_WRITE: select.EPOLLOUT | select.EPOLLONESHOT,
-}
+_EVENTS = {Ready.TO_READ: select.EPOLLIN | select.EPOLLRDHUP, Ready.TO_WRITE: select.EPOLLOUT}
+_DISARMED = select.EPOLLONESHOT
+"""Tells of errors once more at most, and of nothing else."""
 
 
 class DeadlineError(Exception):
     """The socket was not ready in time."""
 
 
-class Sockets:
-    """All sockets that one event loop waits for: an epoll of their own, which the loop sees as one descriptor."""
+class Sockets(selectors.BaseSelector):
+    """The selector of an event loop, with the sockets for which a `Wait` waits beside the files of asyncio's own."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
+        self._keys: dict[int, selectors.SelectorKey] = {}
+        """asyncio's."""
         self._waits: dict[int, Wait] = {}
-
-    def start(self) -> None:
-        """On the running loop; before anything is waited for."""
-        asyncio.get_running_loop().add_reader(self._epoll.fileno(), self._look)
 
     def add(self, descriptor: int) -> Wait:
         """The one who waits for this socket, until it is closed; that comes before the socket's own end."""
-        self._epoll.register(descriptor, select.EPOLLONESHOT)
+        self._epoll.register(descriptor, _DISARMED)
         wait = self._waits[descriptor] = Wait(descriptor, self)
         return wait
 
-    def arm(self, descriptor: int, wanted: Ready) -> None:
-        """Tell of the socket once, as soon as it is ready."""
-        self._epoll.modify(descriptor, _EVENTS[wanted])
+    def arm(self, descriptor: int, wanted: Ready | None) -> None:
+        """Tell of the socket whenever it is ready for that; None is never."""
+        self._epoll.modify(descriptor, _DISARMED if wanted is None else _EVENTS[wanted])
 
     def remove(self, descriptor: int) -> None:
         """Idempotent."""
         if self._waits.pop(descriptor, None) is not None:
-            with suppress(OSError):
+            with suppress(OSError, ValueError):
                 self._epoll.unregister(descriptor)
 
-    def close(self) -> None:
-        """End all waits. Idempotent."""
-        for wait in [*self._waits.values()]:
-            wait.close()
-        if not self._epoll.closed:
-            asyncio.get_running_loop().remove_reader(self._epoll.fileno())
-            self._epoll.close()
-
-    def _look(self) -> None:
-        for descriptor, _ in self._epoll.poll(0, MOST_EVENTS):
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """What asyncio's files are ready for. Who waits for a socket is woken here: asyncio's turn comes after."""
+        found = []
+        for descriptor, events in self._epoll.poll(None if timeout is None else max(0.0, timeout), MOST_EVENTS):
             wait = self._waits.get(descriptor)
             if wait is not None:
                 wait.end()
+            elif descriptor in self._keys:
+                key = self._keys[descriptor]
+                read = selectors.EVENT_READ if events & ~select.EPOLLOUT else 0
+                write = selectors.EVENT_WRITE if events & ~select.EPOLLIN else 0
+                found.append((key, (read | write) & key.events))
+        return found
+
+    def register(self, fileobj: int, events: int, data: object = None) -> selectors.SelectorKey:  # type: ignore[override]
+        """asyncio has descriptors alone."""
+        read = select.EPOLLIN if events & selectors.EVENT_READ else 0
+        write = select.EPOLLOUT if events & selectors.EVENT_WRITE else 0
+        self._epoll.register(fileobj, read | write)
+        key = self._keys[fileobj] = selectors.SelectorKey(fileobj, fileobj, events, data)
+        return key
+
+    def unregister(self, fileobj: int) -> selectors.SelectorKey:  # type: ignore[override]  # as above
+        key = self._keys.pop(fileobj)
+        with suppress(OSError):  # it may be closed
+            self._epoll.unregister(fileobj)
+        return key
+
+    def get_map(self) -> Mapping[int, selectors.SelectorKey]:  # type: ignore[override]  # as above
+        return self._keys
+
+    def close(self) -> None:
+        for wait in [*self._waits.values()]:
+            wait.close()
+        self._epoll.close()
 
 
 class Wait:
@@ -78,6 +100,7 @@ class Wait:
         self._sockets = sockets
         self._loop = asyncio.get_running_loop()
         self._ready: asyncio.Future[None] | None = None
+        self._armed: Ready | None = None
         self._deadline_s = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -89,15 +112,21 @@ class Wait:
         self._deadline_s = deadline_s
         if deadline_s < (self._timer.when() if self._timer else math.inf):
             self._set_timer(deadline_s)
-        self._sockets.arm(self._descriptor, wanted)
+        if self._armed is not wanted:
+            self._sockets.arm(self._descriptor, wanted)
+            self._armed = wanted
         try:
             await ready
         finally:
             self._ready = None
 
     def end(self) -> None:
-        """The socket is ready. Nobody may wait for it any more."""
-        if self._ready is not None and not self._ready.done():
+        """The socket is ready. As long as nobody waits for it, it is told of no more."""
+        if self._ready is None:
+            if self._armed is not None:
+                self._armed = None
+                self._sockets.arm(self._descriptor, None)
+        elif not self._ready.done():
             self._ready.set_result(None)
 
     def expire(self) -> None:
