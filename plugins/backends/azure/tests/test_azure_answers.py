@@ -6,11 +6,13 @@ import time
 
 import pytest
 from limpet.contracts.backend import FileKind
-from limpet.contracts.transport import Transport
+from limpet.contracts.transport import DEFAULT_TRANSPORT, Transport
 from limpet.errors import BackendError, UsageError
 from limpet.testing.backend import handle_of, save_all, some_bytes
 from limpet_backend_azure import AzureBackend
+from limpet_backend_azure.account import Account
 from limpet_backend_azure.credentials import DefaultCredential
+from limpet_backend_azure.service import Service
 
 from tests.services.azurite_server import ACCOUNT, KEY, ManagedIdentity
 from tests.services.fixed_answer import FixedAnswer
@@ -126,6 +128,21 @@ def test_a_token_that_cannot_be_renewed_for_now(monkeypatch: pytest.MonkeyPatch)
             credential.authorize("GET", "/", {}, headers)
         assert not caught.value.permanent
     credential.close()
+
+
+def test_a_token_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A token that was taken back before its end must not end a backup to which another would be given."""
+    provider = ManagedIdentity()
+    answer = FixedAnswer(b"", 401, {"x-ms-error-code": "InvalidAuthenticationInfo"})
+    with provider.running() as environment, answer.running() as url:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        service = Service(Account(url, DefaultCredential()), DEFAULT_TRANSPORT, 1)
+        with pytest.raises(BackendError, match=r"token is refused; check .* \(the service answered 401") as caught:
+            service.request("stat", "HEAD", "container")
+        service.close()
+    assert caught.value.permanent
+    assert (provider.asked, len(answer.requests)) == (2, 2)  # and no more: it is refused for good
 
 
 def test_an_identity_that_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

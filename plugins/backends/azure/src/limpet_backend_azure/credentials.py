@@ -34,6 +34,9 @@ class Authorizer(Protocol):
         `path` is percent-encoded, as it is sent. BackendError where no authorization can be had.
         """
 
+    def forget(self) -> bool:
+        """Called when the service has refused what was sent: whether there may be something else to send."""
+
     def close(self) -> None:
         """Release what is held open. Idempotent."""
 
@@ -63,6 +66,9 @@ class SharedKey:
         headers["Authorization"] = f"SharedKey {self._account}:{signature}"
         return urlencode(query, quote_via=quote)
 
+    def forget(self) -> bool:
+        return False
+
     def close(self) -> None:
         return
 
@@ -77,6 +83,9 @@ class SharedAccessSignature:
 
     def authorize(self, method: str, path: str, query: Mapping[str, str], headers: dict[str, str]) -> str:
         return "&".join(part for part in (urlencode(query, quote_via=quote), self._signature) if part)
+
+    def forget(self) -> bool:
+        return False
 
     def close(self) -> None:
         return
@@ -98,6 +107,12 @@ class DefaultCredential:
     def authorize(self, method: str, path: str, query: Mapping[str, str], headers: dict[str, str]) -> str:
         headers["Authorization"] = f"Bearer {self._valid_token()}"
         return urlencode(query, quote_via=quote)
+
+    def forget(self) -> bool:
+        """A token may be taken back before its end: azure-identity, which keeps tokens too, is asked from the start."""
+        had_one = self._token is not None
+        self.close()
+        return had_one
 
     def close(self) -> None:
         with self._lock:

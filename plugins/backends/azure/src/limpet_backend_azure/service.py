@@ -15,6 +15,7 @@ from limpet_backend_azure.errors import broken, refused
 
 SERVICE_VERSION = "2021-12-02"
 """Of the REST interface; the first that knows the tier `Cold`."""
+_UNAUTHORIZED = 401
 SENT_AT_ONCE_BYTES = 1 << 18
 """The time limit of a socket holds for each piece: a slow line is not a stuck one."""
 
@@ -46,16 +47,38 @@ class Service:
 
         `path` is what follows the account, not encoded. `what` begins the line that tells of a failure.
         """
+        answer = self._ask(what, method, path, query=query or {}, headers=headers or {}, body=body)
+        if answer.status == _UNAUTHORIZED and self._account.authorizer.forget():
+            answer = self._ask(what, method, path, query=query or {}, headers=headers or {}, body=body)
+        if 200 <= answer.status < 300 or answer.status in accepted:
+            return answer
+        raise refused(what, answer.status, answer.headers, answer.data)
+
+    def close(self) -> None:
+        """Close all connections. Idempotent."""
+        self._pools.clear()
+        self._account.authorizer.close()
+
+    def _ask(
+        self,
+        what: str,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str],
+        headers: Mapping[str, str],
+        body: memoryview | None,
+    ) -> urllib3.BaseHTTPResponse:
         path = quote(f"{self._path}/{path}")
-        sent = {"x-ms-version": SERVICE_VERSION, **(headers or {})}
+        sent = {"x-ms-version": SERVICE_VERSION, **headers}
         if body is not None:
             sent["Content-Length"] = str(body.nbytes)
-        parameters = self._account.authorizer.authorize(method, path, query or {}, sent)
+        parameters = self._account.authorizer.authorize(method, path, query, sent)
         sent["User-Agent"] = self._user_agent
         sent["Accept-Encoding"] = "identity"
         url = f"{self._origin}{path}?{parameters}" if parameters else self._origin + path
         try:
-            answer = self._pools.urlopen(
+            return self._pools.urlopen(
                 method,
                 url,
                 body=None if body is None else _pieces(body),
@@ -65,14 +88,6 @@ class Service:
             )
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise broken(what, self.host, error) from error
-        if 200 <= answer.status < 300 or answer.status in accepted:
-            return answer
-        raise refused(what, answer.status, answer.headers, answer.data)
-
-    def close(self) -> None:
-        """Close all connections. Idempotent."""
-        self._pools.clear()
-        self._account.authorizer.close()
 
 
 def size_of(answer: urllib3.BaseHTTPResponse, what: str) -> int:
