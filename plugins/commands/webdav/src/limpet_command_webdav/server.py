@@ -24,6 +24,7 @@ SILENCE_LIMIT_S = 60
 REQUEST_LIMIT_S = 0.3
 """How long requests that are being answered may go on when the end has come."""
 END_LIMIT_S = 0.5
+POLL_S = 0.2
 
 
 class _Server(wsgi.Server):
@@ -126,7 +127,9 @@ class ViewServer:
 
     def wait(self) -> None:
         """Until the server ends by itself, which it does not."""
-        self._thread.join()
+        # In steps: a signal that comes to another thread than this one does not wake it.
+        while self._thread.is_alive():
+            self._thread.join(POLL_S)
 
     def _run(self) -> None:
         try:
