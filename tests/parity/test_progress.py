@@ -16,11 +16,14 @@ from tests.parity.comparison import Document, is_status, parts
 from tests.parity.conftest import Both
 from tests.parity.documented import faults
 from tests.parity.programs import Ended
+from tests.services.waiting import wait_for
 
 pytestmark = pytest.mark.interop
 
 LASTS_S = 1.2
-SLOW_BACKUP = f"backup --stdin-from-command --host h1 -- sh -c 'echo 123456; sleep {LASTS_S}'"
+SLOW_BACKUP = """backup --stdin-from-command --host h1 -- sh -c
+    'echo 123456; touch {place}/begun; until test -e {place}/end; do sleep 0.05; done'"""
+"""Lasts from the file `begun` to the file `end`."""
 _STATUS_LINE = re.compile(r"^(?:\[\d+:\d\d\] .*|/stdin)", re.MULTILINE)
 """Also the line of the file that is being read."""
 
@@ -75,26 +78,31 @@ def test_status_comes_as_often_as_restics(both: Both, watched: Watched) -> None:
 
     places = both.start_in("empty", writes=True)
     words = [*shlex.split(watched.arguments), *shlex.split(SLOW_BACKUP)]
+    begin = time.monotonic()
     started = [
         both.start(program, words, place, env=watched.env) for program, place in zip(both.programs, places, strict=True)
     ]
+    for place in places:
+        wait_for((place.folder / "begun").exists, "its command runs")
+    time.sleep(LASTS_S)
     for _ in range(watched.signals):
-        time.sleep(LASTS_S * 0.7)
-        for one in started:
+        for one, place in zip(started, places, strict=True):
+            shown = (place.folder / ".stdout").stat().st_size
             os.kill(one.running.pid, signal.SIGUSR1)
+            wait_for(lambda place=place, shown=shown: (place.folder / ".stdout").stat().st_size > shown, "it is told")  # type: ignore[misc]
     told = []
-    for one in started:
+    for one, place in zip(started, places, strict=True):
+        (place.folder / "end").touch()
         ended = one.finish()
         assert ended.exit_code == 0, ended
         told.append(status_lines(ended))
     theirs, ours = told
-    if watched.are_documents:
-        expected = watched.per_s * LASTS_S + watched.signals
-        for count in (len(theirs), len(ours)):
-            assert expected * 0.4 <= count <= expected * 1.8 + 1 if expected else count == 0, (expected, told)
-    else:  # lines come when they change, so about one a second
-        assert bool(theirs) == bool(ours) == (watched.per_s + watched.signals > 0), told
-        assert len(theirs) / 2 <= len(ours) <= len(theirs) * 2 + 1, told
+    # A busy machine takes of their time: fewer come, and both last longer.
+    per_s = watched.per_s if watched.are_documents else min(watched.per_s, 1)  # lines come when they change
+    least = per_s * LASTS_S * 0.2 + watched.signals
+    most = per_s * (time.monotonic() - begin) * 1.5 + watched.signals + 2
+    for count in (len(theirs), len(ours)):
+        assert least <= count <= most if least else count == 0, (least, most, told)
     if not watched.signals:  # else restic has counted the files beforehand, and Limpet not: nobody was looking
         assert set(ours) <= set(theirs) or set(theirs) <= set(ours), told
 
