@@ -6,6 +6,7 @@ import http.client
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -172,11 +173,14 @@ def test_nothing_stays_behind_in_a_process() -> None:
         start_response("200 OK", [("Content-Length", "2")])  # type: ignore[operator]
         return [b"hi"]
 
-    before = threading.active_count()
+    before = set(threading.enumerate())
     for _ in range(5):
         with ViewServer(Address("127.0.0.1", 0), hello, lambda _text: None) as server:
             connection = http.client.HTTPConnection("127.0.0.1", server.address.port, timeout=30)
             connection.request("GET", "/")
             assert connection.getresponse().read() == b"hi"
             connection.close()
-    assert threading.active_count() == before
+    deadline = time.monotonic() + END_LIMIT_S
+    while left := set(threading.enumerate()) - before:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.01)
