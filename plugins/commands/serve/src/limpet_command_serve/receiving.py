@@ -15,7 +15,8 @@ from limpet_command_serve.policy import Policy, UploadGuard
 from limpet_command_serve.store import Outcome, Store, Upload
 
 BYTES_A_STEP = 8 << 20
-"""Then others have their turn."""
+PIECES_A_STEP = 256
+"""Then others have their turn: a client may send each byte as a chunk of its own."""
 
 
 class Receiving:
@@ -59,10 +60,12 @@ class Receiving:
         if self._upload is None:
             self.begin(buffer)
         until_bytes = min(until_bytes, self._exchange.received_bytes + BYTES_A_STEP)
+        pieces = 0
         while not self._body.is_complete:
-            piece = self._body.read(buffer)
-            self._take(piece)
-            if self._exchange.received_bytes >= until_bytes and not self._body.is_complete:
+            self._take(self._body.read(buffer))
+            pieces += 1
+            has_enough = pieces == PIECES_A_STEP or self._exchange.received_bytes >= until_bytes
+            if has_enough and not self._body.is_complete:
                 return None
         return self._finish()
 
