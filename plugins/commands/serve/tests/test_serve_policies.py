@@ -111,36 +111,49 @@ def test_locks_are_no_room_for_anything(start: Start, access: str) -> None:
     server = start("--repo-quota", "1M", users=True)
     manage(server, "add", "web", access)
     web = login("web", "of-web")
+    (server.data / "r").mkdir()
+    (server.data / "r" / "config").touch()
     for chunks in (False, True):
         large = os.urandom(MOST_LOCK_BYTES + 1)
         refused = upload(server, "r", large, web, chunks=chunks, kind="locks")
         assert (refused.status, b"at most 65536 bytes" in refused.body) == (403, True)
-    assert not files(server)
+    assert files(server) == [server.data / "r" / "config"]
     locks = server.data / "r" / "locks"
     assert upload(server, "r", bytes(MOST_LOCK_BYTES), web, kind="locks").status == 200
     for number in range(MOST_LOCKS - 2):
         (locks / f"{number:064x}").touch()
     statuses = [upload(server, "r", b"%d" % number, web, kind="locks").status for number in range(2)]
     assert statuses == [200, 403]
-    assert len(files(server)) == MOST_LOCKS
+    assert len(files(server)) == MOST_LOCKS + 1
     assert ask(server, "DELETE", f"/r/locks/{0:064x}", [web]).status == 200
     assert upload(server, "r", b"another", web, kind="locks").status == 200
     assert upload(server, "r", bytes(MOST_LOCK_BYTES + 1), ADMIN, kind="locks").status == 200, "he may write anyway"
     assert upload(server, "r", bytes(2 * MIB), ADMIN, kind="locks").status == 507, "locks count as all does"
 
 
+def test_who_may_create_nothing_locks_what_there_is(start: Start) -> None:
+    """A thousand locks in each of as many repositories as he can think of: that, too, would be room for anything."""
+    server = start(users=True)
+    manage(server, "add", "web", "--read-only")
+    web = login("web", "of-web")
+    assert upload(server, "r", b"lock", web, kind="locks").status == 404
+    assert not list(server.data.iterdir())
+    assert ask(server, "POST", "/r/config", [ADMIN], b"config").status == 200
+    assert upload(server, "r", b"lock", web, kind="locks").status == 200
+
+
 def test_locks_at_once_stay_below_their_number() -> None:
     """A hundred connections that each find room for one more lock must not have it together."""
     stored = MOST_LOCKS - 3
-    bounds = LockBounds(lambda _: stored)
+    bounds = LockBounds(lambda _: stored, lambda _: True)
     with ExitStack() as coming:
         for _ in range(3):
-            coming.enter_context(bounds.begin(("r",), None))
-        with pytest.raises(Refusal, match="unlock"), bounds.begin(("r",), None):
+            coming.enter_context(bounds.begin(("r",), None, may_create=True))
+        with pytest.raises(Refusal, match="unlock"), bounds.begin(("r",), None, may_create=True):
             pass
-        with bounds.begin(("other",), None):
+        with bounds.begin(("other",), None, may_create=True):
             pass
-    with bounds.begin(("r",), None):
+    with bounds.begin(("r",), None, may_create=True):
         pass
 
 

@@ -83,7 +83,7 @@ def _policies(
         from limpet_command_serve.lock_bounds import LockBounds  # noqa: PLC0415
         from limpet_command_serve.rights_policy import RightsPolicy  # noqa: PLC0415
 
-        locks = LockBounds(lambda folders: _count_locks(store, folders))
+        locks = LockBounds(lambda folders: _count_locks(store, folders), lambda folders: _is_repository(store, folders))
         yield RightsPolicy(rights, locks, append_only=settings.append_only, private=settings.private_repos)
     if settings.limit_upload or settings.limit_download or settings.limit_requests:
         from limpet_command_serve.rate import ClientRate  # noqa: PLC0415
@@ -185,6 +185,16 @@ def _count_locks(store: Store, folders: Folders) -> int:
         return sum(1 for _ in store.list(folders, FileKind.LOCK))
     except MissingFileError:
         return 0
+
+
+def _is_repository(store: Store, folders: Folders) -> bool:
+    from limpet_command_serve.names import StoredFile  # noqa: PLC0415
+
+    try:
+        store.stat(StoredFile(folders, FileKind.CONFIG))
+    except MissingFileError:
+        return False
+    return True
 
 
 def _metrics(settings: Settings) -> Metrics | None:

@@ -169,7 +169,7 @@ class FolderStore(Store):
 
 
 class FolderUpload(Upload):
-    """A file in `.uploads`, on its way to its place."""
+    """A file in `.uploads`, on its way to its place. Made with its first byte: what is refused makes no folder."""
 
     def __init__(self, store: FolderStore, file: StoredFile) -> None:
         self._store = store
@@ -177,17 +177,17 @@ class FolderUpload(Upload):
         self._temporary = os.urandom(16).hex()
         self._descriptor = -1
         self._uploads = (*file.folders, UPLOADS)
-        with _storing(file):
-            self._descriptor = self._in_folders(self._open_new)
 
     def write(self, data: memoryview) -> None:
         with _storing(self._file):
+            self._open()
             written = os.write(self._descriptor, data)
             while written < len(data):
                 written += os.write(self._descriptor, data[written:])
 
     def commit(self) -> Outcome:
         with _storing(self._file):
+            self._open()
             _sync_file(self._descriptor)
             return self._in_folders(self._place)
 
@@ -199,6 +199,10 @@ class FolderUpload(Upload):
         # Placed, or the folder is gone: nothing is left. What cannot be removed now goes at the next start.
         with suppress(OSError), opened_folder(self._store.root, self._uploads) as uploads:
             os.unlink(self._temporary, dir_fd=uploads)
+
+    def _open(self) -> None:
+        if self._descriptor < 0:
+            self._descriptor = self._in_folders(self._open_new)
 
     def _open_new(self) -> int:
         while True:

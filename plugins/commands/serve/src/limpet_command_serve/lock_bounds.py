@@ -1,6 +1,7 @@
 """Bounds on the locks of those who have fewer than full rights: a real one has less than 1 KiB, and there are few.
 
-Everybody may write locks, or nobody could back up or restore; without bounds that would be room for anything.
+Everybody may write locks, or nobody could back up or restore; without bounds that would be room for anything. Who may
+make no repository locks those that there are: any number of others would be room, too.
 """
 
 from __future__ import annotations
@@ -18,15 +19,24 @@ MOST_LOCKS = 1000
 
 
 class LockBounds:
-    """Counts the locks of a repository before one more comes. `count` tells how many are stored. Thread-safe."""
+    """Counts the locks of a repository before one more comes. Thread-safe.
 
-    def __init__(self, count: Callable[[Folders], int]) -> None:
+    `count` tells how many are stored, `is_repository` whether there is one.
+    """
+
+    def __init__(self, count: Callable[[Folders], int], is_repository: Callable[[Folders], bool]) -> None:
         self._count = count
+        self._is_repository = is_repository
         self._lock = threading.Lock()
         self._coming: Counter[Folders] = Counter()
 
-    def begin(self, folders: Folders, size_bytes: int | None) -> LockGuard:
-        """A guard who follows the upload of a lock; Refusal where it says at once that it is too large."""
+    def begin(self, folders: Folders, size_bytes: int | None, *, may_create: bool) -> LockGuard:
+        """A guard who follows the upload of a lock; Refusal where it says at once that it is too large.
+
+        Likewise where there is no repository and the user may not create any.
+        """
+        if not may_create and not self._is_repository(folders):
+            raise Refusal(404, "there is no such repository")
         if size_bytes is not None:
             verify_size(size_bytes)
         return LockGuard(self, folders)

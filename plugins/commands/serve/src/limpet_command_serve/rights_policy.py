@@ -50,8 +50,11 @@ class RightsPolicy(Policy):
         if target is None or target.kind is not FileKind.LOCK:
             return None
         access = Access.FULL if self._rights is None else self._rights.of(exchange.user).access
-        is_full = access is Access.FULL and not self._server
-        return None if is_full else self._locks.begin(target.folders, size_bytes)
+        accesses = (*self._server, access)
+        if all(access is Access.FULL for access in accesses):
+            return None
+        may_create = verdict(accesses, Action.CREATE, None) is Verdict.ALLOW
+        return self._locks.begin(target.folders, size_bytes, may_create=may_create)
 
     def reload(self) -> None:
         if self._rights is not None:
