@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import tracemalloc
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -167,6 +168,38 @@ def test_nothing_is_counted_twice() -> None:
     with usage.changing():
         usage.add(REPOSITORY, -100)
     assert usage.by_repository() == {REPOSITORY: 10}
+
+
+def test_a_count_that_waits_holds_up_nobody() -> None:
+    """It waits for uploads that wait for a thread: were those held up by it, who came in already, all would stand."""
+    usage, is_counted = Usage(), threading.Event()
+
+    def count() -> None:
+        usage.count(list)
+        is_counted.set()
+
+    counting = threading.Thread(target=count, daemon=True)
+    coming = threading.Thread(target=lambda: store(usage, Limits(), 10), daemon=True)
+    with usage.changing():
+        counting.start()
+        assert not is_counted.wait(0.1), "an upload is under way"
+        coming.start()
+        coming.join(10)
+        assert not coming.is_alive()
+    assert is_counted.wait(10)
+
+
+def test_names_that_hold_nothing_take_no_memory() -> None:
+    """Each upload that fails may have a repository's name of its own."""
+    usage = empty()
+    tracemalloc.start()
+    try:
+        for number in range(10_000):
+            with Reservation(usage, ("web1", f"{number}"), Limits(), FileKind.PACK, 1) as room:
+                room.count(1)
+        assert tracemalloc.get_traced_memory()[0] < MIB
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_count_that_fails_leaves_others_at_work() -> None:

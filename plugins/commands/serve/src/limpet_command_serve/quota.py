@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol, Self, TypeVar
 
 from limpet.contracts.backend import FileKind
 
@@ -22,6 +22,8 @@ from limpet_command_serve.names import MOST_FOLDERS, UPLOADS, Folders
 
 HEADROOM = 0.05
 """How much locks, index, keys and snapshots may go over a limit, as a part of it; packs never."""
+
+K = TypeVar("K")
 
 _KIND_NAMES = frozenset(kind.value for kind in FileKind)
 
@@ -82,10 +84,13 @@ class Usage:
                 self._changed.notify_all()
 
     def count(self, walk: Callable[[], Iterable[tuple[Folders, int]]]) -> None:
-        """Count what is stored, once nobody changes it. `walk` tells bytes by repository; its errors change nothing."""
+        """Count what is stored, once nobody changes it. `walk` tells bytes by repository; its errors change nothing.
+
+        Until then it holds up nobody: who changes files now may need the thread of one who would wait.
+        """
         with self._changed:
-            self._is_counting = True
             self._changed.wait_for(lambda: not self._changing)
+            self._is_counting = True
         try:
             found = list(walk())
             with self._changed:
@@ -128,12 +133,12 @@ class Usage:
     def by_repository(self) -> dict[Folders, int]:
         """What each repository holds."""
         with self._changed:
-            return {folders: size for folders, size in self._repositories.items() if size}
+            return dict(self._repositories)
 
     def by_user(self) -> dict[str, int]:
         """What is in each first folder."""
         with self._changed:
-            return {user: size for user, size in self._users.items() if size}
+            return dict(self._users)
 
     def _verify_room(self, folders: Folders, size_bytes: int, limits: Limits, over: bool) -> None:
         for name, used, limit in (
@@ -151,9 +156,9 @@ class Usage:
         if not self._is_counted:
             return
         self._total += size_bytes
-        self._repositories[folders] += size_bytes
+        _count(self._repositories, folders, size_bytes)
         if folders:
-            self._users[folders[0]] += size_bytes
+            _count(self._users, folders[0], size_bytes)
 
 
 class Reservation:
@@ -256,6 +261,13 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
             return list(entries)
     except OSError:
         return []
+
+
+def _count(counter: Counter[K], key: K, size_bytes: int) -> None:
+    """Names are the clients' to choose: those that hold nothing take no memory."""
+    counter[key] += size_bytes
+    if not counter[key]:
+        del counter[key]
 
 
 def _headroom(limit_bytes: int) -> int:
