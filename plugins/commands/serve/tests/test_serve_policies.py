@@ -197,11 +197,13 @@ def test_clients_behind_a_socket_are_told_apart(tmp_path: Path) -> None:
     server = LimpetServer(tmp_path / "server", users={"admin": "of-admin"}, on_socket=True)
     try:
 
-        def guess(forwarded: str) -> int:
-            return ask(server, "HEAD", "/x/config", [login("admin", "wrong"), ("X-Forwarded-For", forwarded)]).status
+        def guess(*forwarded: str) -> int:
+            lines = [("X-Forwarded-For", line) for line in forwarded]
+            return ask(server, "HEAD", "/x/config", [login("admin", "wrong"), *lines]).status
 
-        # What the client says of itself comes first: it changes nothing.
+        # What the client says of itself comes first, in the proxy's line or in one before it: it changes nothing.
         assert [guess(f"10.0.0.{n}, 192.0.2.1") for n in range(FREE_GUESSES + 1)] == [401] * FREE_GUESSES + [429]
+        assert guess("10.0.1.1", "192.0.2.1") == 429
         assert guess("192.0.2.2") == 401
     finally:
         server.close()

@@ -26,7 +26,7 @@ class Exchange:
     raw_target: str = field(default="", repr=False)
     """As it came, for the access log; a query may hold anything."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """By lower-case name; the first where one came twice. Holds passwords: never logged."""
+    """By lower-case name; where one came twice the first, or both if it is a list. Holds passwords: never logged."""
     target: Target | None = None
     """None where the path names nothing."""
     action: Action | None = None

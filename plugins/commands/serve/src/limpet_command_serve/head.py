@@ -51,6 +51,8 @@ _PLAIN = re.compile(
 _NOT_PLAIN = frozenset({"expect", "upgrade"})
 _ALONE = ("host", "content-length", "transfer-encoding", "authorization", "content-range", "expect")
 """Headers that must not come twice: proxies and servers have been played off against each other by that."""
+_LISTS = frozenset({"x-forwarded-for"})
+"""Several lines of these are one list (RFC 9110, section 5.3): HAProxy adds its line behind those of the client."""
 
 
 class BadRequestError(Exception):
@@ -235,6 +237,8 @@ def _headers(pairs: Iterable[tuple[bytes, bytes]], alone: Collection[str]) -> di
             headers[key] = value.decode("latin-1")
         elif key in alone:
             raise BadRequestError(f"the header {key} comes more than once")
+        elif key in _LISTS:
+            headers[key] += ", " + value.decode("latin-1")
     return headers
 
 
