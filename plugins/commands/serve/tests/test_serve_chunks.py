@@ -94,6 +94,7 @@ def test_bodies_arrive(pieces: list[bytes], behind: bytes, first_bytes: int) -> 
     [
         b"3;a\rb\r\nabc\r\n0\r\n\r\n",
         b"3\r\r\nabc\r\n0\r\n\r\n",
+        b"3 ;a=b\r\nabc\r\n0\r\n\r\n",
         b"3;a\nb\r\nabc\r\n0\r\n\r\n",
         b"3\r\nabc0\r\n\r\n",
         b"3\r\nabcd\r\n0\r\n\r\n",
