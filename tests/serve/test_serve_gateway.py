@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -273,6 +274,28 @@ def test_quotas_and_verify_through_the_gateway(tmp_path: Path) -> None:
         assert ask(server, "DELETE", f"/old/r/data/{LARGE_ID}").status == 200
         assert ask(server, "POST", file, [], small).status == 200
         assert ask(server, "POST", f"/third{file[6:]}", [], small).status == 200
+    finally:
+        server.close()
+
+
+@pytest.mark.parametrize("limits", [["--verify"], ["--max-size", "1M"]], ids=["verify", "quota"])
+def test_only_what_is_stored_is_remembered(tmp_path: Path, limits: list[str]) -> None:
+    """Names are the clients' to choose: those of uploads that fail stopped verify, and all uploads after a restart."""
+    folder, place = tmp_path / "gateway", tmp_path / "place"
+    flags = ("--path", str(folder), "--max-size", "1M", "--verify")
+    server = GatewayServer(folder, f"local:{place}", "--path", str(folder), *limits)
+    try:
+        assert ask(server, "POST", "/fine/?create=true").status == 200
+        assert ask(server, "POST", f"/what%20the%20storage%20cannot/data/{ID}", [], DATA).status == 404
+        assert ask(server, "POST", f"/empty/data/{ID}", [], b"not what its name says").status == 400
+        assert not (folder / ".repositories.json").exists()
+        assert ask(server, "POST", f"/fine/data/{ID}", [], DATA).status == 200
+    finally:
+        server.close()
+    assert json.loads((folder / ".repositories.json").read_bytes())["repositories"] == ["fine"]
+    server = GatewayServer(folder, f"local:{place}", *flags)
+    try:
+        assert ask(server, "POST", f"/fine/locks/{ID}", [], DATA).status == 200
     finally:
         server.close()
 

@@ -72,7 +72,10 @@ def test_all_is_counted(scene: Scene) -> None:
     assert inventory.is_new(("eve",))
     assert inventory.of_new(("eve",)) == (("eve",), 5)
     assert not inventory.is_new(("eve",))
+    assert inventory.of_new(("nobody",)) == (("nobody",), 0)
     assert scene.remembered().all() == [*REPOSITORIES, ("eve",)]
+    inventory.stored(("nobody",))
+    assert scene.remembered().all() == [*REPOSITORIES, ("eve",), ("nobody",)]
 
 
 def test_a_storage_that_is_away_is_not_empty(scene: Scene) -> None:
@@ -117,7 +120,30 @@ def test_damage_is_found_and_an_outage_is_none(scene: Scene, tmp_path: Path) -> 
     assert first.report.current.files == 19
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"repositories": 3}', '{"repositories": [3]}'])
+def test_a_place_that_can_be_none_stands_in_nobodys_way(scene: Scene) -> None:
+    """One name that the storage cannot have, remembered from another one, stopped verify and all uploads for ever."""
+    scene.known.note(("a name with blanks",))
+    usage = Usage()
+    usage.count(GatewayInventory(scene.store, scene.known).all)
+    assert usage.used_bytes() == 3 * 514
+    assert len(list(GatewayFiles(scene.store, scene.known).after(()))) == 18
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"version": 1, "repositories": 3}',
+        '{"version": 1, "repositories": "ann"}',
+        '{"version": 1, "repositories": [3]}',
+        '{"version": 1, "repositories": ["ann", "a/b/c"]}',
+        '{"version": 1, "repositories": ["../ann"]}',
+        '{"version": 1, "repositories": ["ann/data"]}',
+        '{"version": 2, "repositories": ["ann"]}',
+    ],
+)
 def test_a_broken_memory_is_told(tmp_path: Path, text: str) -> None:
     """What cannot be read must not be taken for a gateway without repositories."""
     (tmp_path / "known.json").write_text(text)

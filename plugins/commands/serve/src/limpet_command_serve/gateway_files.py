@@ -15,12 +15,13 @@ from pathlib import Path
 from limpet.contracts.backend import FileKind
 from limpet.errors import MissingFileError, UsageError
 
-from limpet_command_serve.names import Folders, StoredFile
+from limpet_command_serve.names import Folders, Shape, StoredFile, parse_path
 from limpet_command_serve.private_file import read_private, replace_private
 from limpet_command_serve.quota import repository_of
 from limpet_command_serve.store import Store
 from limpet_command_serve.verify_files import PIECE_BYTES, Parts
 
+VERSION = 1
 REPOSITORIES_NAME = ".repositories.json"
 _KINDS = sorted((kind for kind in FileKind if kind is not FileKind.CONFIG), key=lambda kind: kind.value)
 
@@ -40,12 +41,12 @@ class KnownRepositories:
             return sorted(self._known)
 
     def note(self, folders: Folders) -> None:
-        """Something is going to be stored in this one."""
+        """Something is in this one. Not before: names are the clients' to choose, and there would be any number."""
         if folders in self._known:
             return
         with self._lock:
             self._known.add(folders)
-            document = {"version": 1, "repositories": ["/".join(known) for known in sorted(self._known)]}
+            document = {"version": VERSION, "repositories": ["/".join(known) for known in sorted(self._known)]}
             try:
                 replace_private(self._path, (json.dumps(document, indent=2) + "\n").encode())
             except UsageError as error:
@@ -63,20 +64,25 @@ class GatewayInventory:
     def all(self) -> Iterator[tuple[Folders, int]]:
         """The bytes of each repository that is known."""
         for folders in self._known.all():
-            yield self.of_new(folders)
+            with suppress(MissingFileError):  # it cannot be any more where the gateway stores now
+                yield self.of_new(folders)
 
     def is_new(self, folders: Folders) -> bool:
         """Whether nobody has counted it yet."""
         return folders not in self._counted
 
     def of_new(self, folders: Folders) -> tuple[Folders, int]:
-        """The bytes of this one, which is known from now on."""
+        """The bytes of this one; MissingFileError for the name of none that there can be."""
         size_bytes = sum(info.size_bytes for kind in _KINDS for info in self._store.list(folders, kind))
         with suppress(MissingFileError):
             size_bytes += self._store.stat(StoredFile(folders, FileKind.CONFIG)).size_bytes
-        self._known.note(folders)
         self._counted.add(folders)
+        if size_bytes:
+            self._known.note(folders)
         return folders, size_bytes
+
+    def stored(self, folders: Folders) -> None:
+        self._known.note(folders)
 
 
 class GatewayFiles:
@@ -93,10 +99,16 @@ class GatewayFiles:
                 here = (*folders, kind.value)
                 if (folders, kind.value) < (start, position[len(start)] if position else ""):
                     continue
-                for name in sorted(info.name for info in self._store.list(folders, kind)):
+                for name in self._names(folders, kind):
                     parts = (*here, name[:2], name) if kind is FileKind.PACK else (*here, name)
                     if folders != start or parts > position:
                         yield parts
+
+    def _names(self, folders: Folders, kind: FileKind) -> list[str]:
+        try:
+            return sorted(info.name for info in self._store.list(folders, kind))
+        except MissingFileError:  # it cannot be any more where the gateway stores now
+            return []
 
     def pieces(self, parts: Parts) -> Iterator[memoryview]:
         folders = repository_of(parts)
@@ -111,6 +123,16 @@ def _decode(path: Path, data: bytes | None) -> set[Folders]:
     if data is None:
         return set()
     try:
-        return {tuple(name.split("/")) if name else () for name in json.loads(data)["repositories"]}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        document = json.loads(data)
+        if document["version"] != VERSION or not isinstance(document["repositories"], list):
+            raise ValueError("it is of another kind")
+        return {_folders(name) for name in document["repositories"]}
+    except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path} is no list of repositories: remove it, then each counts when it is used") from error
+
+
+def _folders(name: str) -> Folders:
+    target = parse_path(f"/{name}/" if name else "/")
+    if not isinstance(name, str) or target is None or target.shape is not Shape.REPOSITORY:
+        raise ValueError(f"{name!r} is no repository")
+    return target.folders

@@ -40,6 +40,9 @@ class Inventory(Protocol):
     def of_new(self, folders: Folders) -> tuple[Folders, int]:
         """The bytes of that one. Once."""
 
+    def stored(self, folders: Folders) -> None:
+        """Something was stored in this one."""
+
 
 class QuotaError(Exception):
     """There is no room; the message names the limit, and is for the client."""
@@ -212,6 +215,9 @@ class FolderInventory:
 
     def of_new(self, folders: Folders) -> tuple[Folders, int]:
         return folders, 0
+
+    def stored(self, folders: Folders) -> None:
+        return
 
 
 def folder_sizes(root: Path) -> Iterator[tuple[Folders, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 from limpet_command_serve.aside import aside
@@ -63,7 +63,9 @@ class QuotaPolicy(Policy):
         if target is None or target.kind is None:
             return None
         self._learn(target.folders)
-        return _Guard(Reservation(self._usage, target.folders, self._limits(exchange.user), target.kind, size_bytes))
+        limits = self._limits(exchange.user)
+        room = Reservation(self._usage, target.folders, limits, target.kind, size_bytes)
+        return _Guard(room, lambda: self._stored(target.folders))
 
     def removing(self, exchange: Exchange, status: FileStatus) -> RemovalGuard | None:
         if exchange.target is None:
@@ -98,6 +100,10 @@ class QuotaPolicy(Policy):
             if self._inventory.is_new(folders):
                 self._usage.add(*self._inventory.of_new(folders))
 
+    def _stored(self, folders: Folders) -> None:
+        if self._counting is not None:
+            self._inventory.stored(folders)
+
     def _begin_to_count(self) -> None:
         if self._counting is None and self._is_limited():
             self._counting = asyncio.create_task(self._count())
@@ -121,10 +127,11 @@ class QuotaPolicy(Policy):
 
 
 class _Guard:
-    """A reservation whose refusals are answers."""
+    """A reservation whose refusals are answers. `stored` is called when the file is."""
 
-    def __init__(self, reservation: Reservation) -> None:
+    def __init__(self, reservation: Reservation, stored: Callable[[], None]) -> None:
         self._reservation = reservation
+        self._stored = stored
 
     def __enter__(self) -> object:
         with _refusing():
@@ -139,6 +146,7 @@ class _Guard:
 
     def keep(self, size_bytes: int) -> None:
         self._reservation.keep(size_bytes)
+        self._stored()
 
 
 class _Freeing:

@@ -12,7 +12,7 @@ from limpet_command_serve.verify import Verifier
 
 
 class VerifyPolicy(Policy):
-    """Starts and ends it with the server. `note` is told of each repository before something is stored in it."""
+    """Starts and ends it with the server. `note` is told of each repository in which something was stored."""
 
     def __init__(self, verifier: Verifier, note: Callable[[Folders], None] | None = None) -> None:
         self._verifier = verifier
@@ -25,9 +25,9 @@ class VerifyPolicy(Policy):
         self._verifier.stop()
 
     def begin_upload(self, exchange: Exchange, size_bytes: int | None) -> UploadGuard | None:
-        if self._note is not None and exchange.target is not None:
-            self._note(exchange.target.folders)
-        return None
+        if self._note is None or exchange.target is None:
+            return None
+        return _Noting(self._note, exchange.target.folders)
 
     def families(self) -> Iterable[Family]:
         """What it found, for the metrics."""
@@ -38,3 +38,23 @@ class VerifyPolicy(Policy):
         if report.last is not None and report.last.ended_s is not None:
             ended_s = report.last.ended_s
             yield gauge("limpet_serve_verify_last_end_time_seconds", "When all files had been looked at", ended_s)
+
+
+class _Noting:
+    """Waits for an upload to be stored."""
+
+    def __init__(self, note: Callable[[Folders], None], folders: Folders) -> None:
+        self._note = note
+        self._folders = folders
+
+    def __enter__(self) -> object:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def count(self, size_bytes: int) -> None:
+        return
+
+    def keep(self, size_bytes: int) -> None:
+        self._note(self._folders)
