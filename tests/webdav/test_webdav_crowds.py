@@ -98,7 +98,7 @@ def test_more_connections_than_there_are_places(view: View) -> None:
         ("PROPFIND / HTTP/1.1\r\nContent-Length: 1000000000\r\n", b"401"),
         ("PUT /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n", b"401"),
         (f"PROPFIND / HTTP/1.1\r\n{HEADER}Content-Length: 1000000000\r\n", b"413"),
-        (f"PROPFIND / HTTP/1.1\r\n{HEADER}Content-Length: -5\r\n", b"413"),
+        (f"PROPFIND / HTTP/1.1\r\n{HEADER}Content-Length: -5\r\n", b"400"),
         (f"PROPFIND / HTTP/1.1\r\n{HEADER}Transfer-Encoding: chunked\r\n", b"413"),
         (f"GET / HTTP/1.1\r\n{HEADER}Content-Length: 1\r\n", b"413"),
         (f"PUT /x HTTP/1.1\r\n{HEADER}Content-Length: 1000000000\r\n", b"405"),

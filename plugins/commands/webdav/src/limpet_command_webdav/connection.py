@@ -14,6 +14,8 @@ from enum import Enum, auto
 
 from cheroot.server import HTTPConnection, HTTPRequest
 
+from limpet_command_webdav.fields import StrictFields
+
 HEAD_LIMIT_BYTES = 64 * 1024
 HEAD_LIMIT_S = 20.0
 """From the first byte of a head to its end."""
@@ -80,14 +82,19 @@ class Received:
     def read(self, size: int) -> bytes:
         """So many bytes, less at the end; TimeoutError if they do not come in time."""
         deadline = time.monotonic() + BODY_LIMIT_S
-        while len(self._data) < size:
-            if time.monotonic() > deadline:
-                raise TimeoutError("timed out")  # cheroot knows it by this text
-            self._socket.settimeout(max(deadline - time.monotonic(), 0.001))
-            data = self._socket.recv(_PIECE_BYTES)
-            if not data:
-                break
-            self._add(data)
+        usual_s = self._socket.gettimeout()
+        try:
+            while len(self._data) < size:
+                left_s = deadline - time.monotonic()
+                if left_s <= 0:
+                    raise TimeoutError("timed out")  # cheroot knows it by this text
+                self._socket.settimeout(left_s)
+                data = self._socket.recv(_PIECE_BYTES)
+                if not data:
+                    break
+                self._add(data)
+        finally:
+            self._socket.settimeout(usual_s)
         return self._give(size)
 
     def close(self) -> None:
@@ -119,10 +126,13 @@ class Sent:
 
 
 class _Request(HTTPRequest):
+    header_reader = StrictFields()
+
     def send_headers(self) -> None:
         """Go on behind a body that nobody has read, in cheroot's place: it would read it into memory, here and now."""
         unread = getattr(self.rfile, "remaining", 0)
-        if self.chunked_read or not 0 <= unread <= SKIPPED_LIMIT_BYTES:
+        # Of chunks, which HTTP/1.0 does not know, and which may come with a length, nobody can say where they end.
+        if b"Transfer-Encoding" in self.inheaders or unread > SKIPPED_LIMIT_BYTES:
             self.close_connection = True
         elif unread:
             self.conn.rfile.skip(unread)
@@ -137,7 +147,6 @@ class Connection(HTTPConnection):
 
     def __init__(self, server: object, connection: socket.socket, _makefile: object = None) -> None:
         super().__init__(server, connection, _file)
-        self._silence_limit_s = connection.gettimeout()
         self._deadline = float("inf")
         self._has_ended = False
 
@@ -166,7 +175,6 @@ class Connection(HTTPConnection):
     def communicate(self) -> bool:
         """Answer a request; True if the connection stays, for a next one or to be taken leave of."""
         if super().communicate():  # type: ignore[no-untyped-call]
-            self.socket.settimeout(self._silence_limit_s)  # a body had its own
             return True
         try:
             self.socket.shutdown(socket.SHUT_WR)

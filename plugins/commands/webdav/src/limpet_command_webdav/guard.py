@@ -88,13 +88,13 @@ def _refused_body(environ: Environ) -> Refusal | None:
     if environ.get("wsgi.input_terminated"):  # in chunks: cheroot would hold one in memory, of whatever size it is
         return "413 Request Entity Too Large", "a body's length must come first", ()
     limit_bytes = BODY_LIMIT_BYTES if environ["REQUEST_METHOD"] == "PROPFIND" else 0
-    if not 0 <= _body_bytes(environ) <= limit_bytes:
+    if _body_bytes(environ) > limit_bytes:
         return "413 Request Entity Too Large", "the body is too large", ()
     return None
 
 
 def _body_bytes(environ: Environ) -> int:
-    return int(environ.get("CONTENT_LENGTH") or 0)  # cheroot has refused what is no number
+    return int(environ.get("CONTENT_LENGTH") or 0)  # what is no number was refused before
 
 
 def answer(
