@@ -18,7 +18,7 @@ class Clock:
         return self.now_s
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 5), st.integers(1, 20)), max_size=60),
     st.integers(1, 50),
@@ -69,6 +69,12 @@ def test_bytes_are_paid_in_turn() -> None:
     buckets = Buckets[str](100, 100, now=clock)
     assert [buckets.take("x", 100) for _ in range(3)] == [0, 1, 2]
     assert buckets.take("y", 100) == 0
+
+
+def test_nothing_is_free() -> None:
+    """An empty piece, or one too small for a float, must not end the transfer it is part of."""
+    buckets = Buckets[str](1e9, 1e9, now=lambda: 1e9)
+    assert [buckets.take("x", amount) for amount in (0, 1)] == [0, 0]
 
 
 def test_a_rate_of_nothing_is_no_rate() -> None:

@@ -70,4 +70,4 @@ class Buckets(Generic[K]):
             self._paid_until.popitem(last=False)
 
     def _oldest_is_full(self, now: float) -> bool:
-        return next(iter(self._paid_until.values())) <= now - self._burst_s
+        return next(iter(self._paid_until.values()), math.inf) <= now - self._burst_s
