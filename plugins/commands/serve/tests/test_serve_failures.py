@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from limpet_command_serve.body import SizedBody
 from limpet_command_serve.channel import PlainChannel
 from limpet_command_serve.connection import Connection
 from limpet_command_serve.exchange import Exchange
-from limpet_command_serve.folder_store import FolderStore
+from limpet_command_serve.folder_store import FileReading, FolderStore
 from limpet_command_serve.half_heads import HalfHeads
 from limpet_command_serve.head import parse_plain_head
 from limpet_command_serve.names import StoredFile
@@ -86,6 +87,15 @@ def test_file_that_breaks_off(tmp_path: Path) -> None:
     answer, _, keeps_connection = get(FailingStore(tmp_path, FailingReading(LARGE, fail_as_disks_do, LARGE // 2)))
     assert answer.startswith(b"HTTP/1.1 200 ")
     assert b"HTTP/1.1 500" not in answer
+    assert not keeps_connection
+
+
+def test_file_on_a_broken_disk(tmp_path: Path) -> None:
+    """An I/O error that the kernel meets while it sends a file is the disk's: a client who goes is not worth a line."""
+    with FileReading(os.open("/proc/self/mem", os.O_RDONLY), LARGE) as unreadable:  # nothing is at address 0
+        answer, told, keeps_connection = get(FailingStore(tmp_path, unreadable))
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    assert told == ["cannot read a file: input/output error"]
     assert not keeps_connection
 
 

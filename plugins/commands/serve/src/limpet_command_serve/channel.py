@@ -5,6 +5,7 @@ The event loop waits; worker threads move the bytes, straight between the socket
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 from enum import Enum
@@ -12,6 +13,10 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     import ssl
+
+
+_OF_FILES = {errno.EINVAL, errno.EIO, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM}
+"""How sendfile(2) fails for the file, not the socket. It is read instead: what is wrong with it is told then."""
 
 
 class Ready(Enum):
@@ -46,7 +51,7 @@ class Channel(Protocol):
         """How many of the bytes were taken; `more` says that others follow at once. WouldBlock where none was."""
 
     def send_file(self, descriptor: int, offset_bytes: int, size_bytes: int) -> int | None:
-        """How many bytes of the file were taken, 0 where it ends; None if this channel cannot, see `send`."""
+        """How many bytes of the file were taken, 0 where it ends; None if that cannot be, see `send`."""
 
     def shake_hands(self) -> None:
         """Agree on keys, if the channel has any. WouldBlock until that is done."""
@@ -90,6 +95,10 @@ class PlainChannel:
             return os.sendfile(self.descriptor, descriptor, offset_bytes, size_bytes)
         except BlockingIOError:
             raise WouldBlock(Ready.TO_WRITE) from None
+        except OSError as error:
+            if error.errno in _OF_FILES:
+                return None
+            raise
 
     def shake_hands(self) -> None:
         return
