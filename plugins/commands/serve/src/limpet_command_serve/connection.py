@@ -158,7 +158,9 @@ class Connection:
         return SizedBody(self.channel, head.size_bytes, first)
 
     async def _receive(self, deadline_s: float) -> bytes:
-        if not self.channel.reads_ahead:  # Hardly ever anything is there yet.
+        if self.channel.reads_ahead:
+            await asyncio.sleep(0)  # Others have their turn, whatever has come already.
+        else:  # Hardly ever anything is there yet.
             await self._ready(Ready.TO_READ, deadline_s)
         while True:
             try:
