@@ -176,6 +176,19 @@ def test_a_look_for_new_snapshots_that_is_tried_again(mount: Mounted, server: Re
     assert locks(server) == []
 
 
+@pytest.mark.skipif(bool(JUDGED), reason="restic looks for new snapshots at other times")
+def test_all_is_dead_and_somebody_looks(mount: Mounted, server: RestServer, far_away: FaultProxy) -> None:
+    """After a lazy unmount whoever waits for a view is answered at once: the mount cannot end before."""
+    plan = far_away.inject(BLACK_HOLE, when=lambda _: True)
+    with waiting(LIST, mount.point / "ids") as looker:
+        mount.running.wait_until(lambda: plan.happened > 0, "the storage was asked")
+        ended = mount.unmount("--lazy")
+        assert looker.wait(END_LIMIT_S) == 0
+    assert "Traceback" not in ended.err
+    assert "unable to remove the lock in time" in ended.err
+    assert len(locks(server)) == 1
+
+
 def look_until(mount: Mounted, happened: Callable[[], bool], way: str) -> None:
     """Somebody looks into a view until this has happened; then the mount ends, and he gets an answer."""
     lookers: list[subprocess.Popen[bytes]] = []

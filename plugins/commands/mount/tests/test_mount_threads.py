@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 import trio
@@ -65,4 +65,36 @@ def test_an_answer_that_comes_too_late(answer: threading.Event) -> None:
                 assert await threads.run(lambda: goes_on.wait(0.2)) is False
 
     trio.run(main)
+    assert threads.close(LIMIT_S)
+
+
+@pytest.fixture
+def no_more_threads() -> Iterator[Callable[[], object]]:
+    """Has the system refuse new threads from then on."""
+    usual = threading.stack_size()
+    yield lambda: threading.stack_size(1 << 46)
+    threading.stack_size(usual)
+
+
+def test_a_system_without_threads(answer: threading.Event, no_more_threads: Callable[[], object]) -> None:
+    """A limit on processes must not take the mount away: calls fail, or wait for the threads that there are."""
+    threads, others = Threads(2), Threads(2)
+
+    async def main() -> None:
+        with trio.fail_after(LIMIT_S):
+            assert await threads.run(str, 1) == "1"
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(threads.run, answer.wait)
+                await trio.testing.wait_all_tasks_blocked()
+                no_more_threads()
+                nursery.start_soon(threads.run, str, 2)
+                await trio.testing.wait_all_tasks_blocked()
+                answer.set()
+            with pytest.raises(RuntimeError):
+                await others.run(str, 3)
+            await others.wait_until_idle()
+            others.abandon()
+
+    trio.run(main)
+    assert others.close(0)
     assert threads.close(LIMIT_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Sequence
+from functools import partial
 
 import click
 from limpet.cli.selectors import snapshot_filter, snapshot_filter_options, view_layout, view_layout_options
@@ -14,7 +15,7 @@ from limpet.operations.browse import Browser, BrowseSettings
 from limpet.repository.locks import LockTiming
 
 from limpet_command_mount.ending import Ending
-from limpet_command_mount.mountpoint import require_mountpoint
+from limpet_command_mount.mountpoint import is_mounted_on, require_mountpoint
 
 SHORT_ID = 10
 LOCAL_SCHEMES = ("path", "local")
@@ -88,7 +89,12 @@ def command(
 
         try:
             serve(
-                Filesystem(browser, session.reporter, owner_root=owner_root),
+                Filesystem(
+                    browser,
+                    session.reporter,
+                    owner_root=owner_root,
+                    is_mounted=partial(is_mounted_on, os.path.realpath(mountpoint)),  # before it is mounted on
+                ),
                 os.path.abspath(mountpoint),
                 MountOptions(
                     f"limpet:{repository.config.id[:SHORT_ID]}",

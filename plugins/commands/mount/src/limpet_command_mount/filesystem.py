@@ -10,6 +10,7 @@ import errno
 import functools
 import os
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
@@ -41,6 +42,8 @@ from limpet_command_mount.threads import AbandonedError, Threads
 THREADS = 32
 REFRESH_LIMIT_S = 2.0
 """Then who looks into a view sees it as it was."""
+STILL_MOUNTED_S = 0.1
+"""So often who waits for a view is asked after: while he waits, `umount --lazy` does not end the mount."""
 SMALL_FILE_BLOBS = 1000
 """The blobs of a file up to this many are looked up at once, without a thread."""
 MOST_TOLD = 1000
@@ -79,10 +82,19 @@ class Filesystem(pyfuse3.Operations):
     supports_dot_lookup = True
     enable_writeback_cache = False
 
-    def __init__(self, browser: Browser, reporter: Reporter, *, owner_root: bool = False) -> None:
+    def __init__(
+        self,
+        browser: Browser,
+        reporter: Reporter,
+        *,
+        owner_root: bool = False,
+        is_mounted: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`is_mounted` says whether it still has a mount point, and waits for nothing."""
         super().__init__()
         self._browser = browser
         self._reporter = reporter
+        self._is_mounted = is_mounted
         self._entries = Entries(browser.root, owner_root=owner_root)
         self._inodes = self._entries.inodes
         self.threads = Threads(THREADS)
@@ -296,10 +308,19 @@ class Filesystem(pyfuse3.Operations):
 
     async def _refresh(self) -> None:
         """Have the views follow the repository; a storage that takes long for that only makes them old."""
-        if self._browser.is_due and not self._is_refreshing:
-            self._is_refreshing = True
-            with trio.move_on_after(REFRESH_LIMIT_S):
+        if not self._browser.is_due or self._is_refreshing:
+            return
+        self._is_refreshing = True
+        async with trio.open_nursery() as waiting:
+            waiting.start_soon(self._give_up_once_unmounted, waiting.cancel_scope)
+            with suppress(AbandonedError), trio.move_on_after(REFRESH_LIMIT_S):
                 await self.threads.run(self._look)
+            waiting.cancel_scope.cancel()
+
+    async def _give_up_once_unmounted(self, waiting: trio.CancelScope) -> None:
+        while self._is_mounted():
+            await trio.sleep(STILL_MOUNTED_S)
+        waiting.cancel()
 
     def _look(self) -> None:
         try:

@@ -1,8 +1,9 @@
-"""Whether a folder can be mounted on."""
+"""Whether a folder can be mounted on, and whether something is."""
 
 from __future__ import annotations
 
 import os
+import re
 
 from limpet.errors import UsageError
 
@@ -26,6 +27,13 @@ def require_mountpoint(path: str, repository: str | None) -> None:
         raise UsageError(f"mountpoint {path} is not writeable or not executable")
     if repository is not None:
         _refuse_overlap(os.path.realpath(path), os.path.realpath(repository))
+
+
+def is_mounted_on(real_path: str) -> bool:
+    """Whether something is mounted there, by the kernel's table: who asks the folder itself may wait for the mount."""
+    shown = re.sub(rb"[ \t\n\\]", lambda found: b"\\%03o" % ord(found[0]), os.fsencode(real_path))
+    with open("/proc/self/mountinfo", "rb") as table:
+        return any(line.split()[4] == shown for line in table)
 
 
 def _refuse_overlap(mountpoint: str, repository: str) -> None:

@@ -55,9 +55,8 @@ class Threads:
             self._forget(call)
             return trio.lowlevel.Abort.SUCCEEDED
 
-        self._waiting[call] = trio.lowlevel.current_task()
-        self._busy += 1
         self._enqueue(job)
+        self._waiting[call] = trio.lowlevel.current_task()
         found: Any = await trio.lowlevel.wait_task_rescheduled(abandon)
         return found  # type: ignore[no-any-return]  # trio knows no type for it
 
@@ -72,7 +71,6 @@ class Threads:
                     token.run_sync_soon(self._done)
 
         token = trio.lowlevel.current_trio_token()
-        self._busy += 1
         self._enqueue(job)
 
     def _done(self) -> None:
@@ -86,10 +84,15 @@ class Threads:
         return task
 
     def _enqueue(self, job: Job) -> None:
-        if self._busy > len(self._threads) and len(self._threads) < self._limit:
+        if len(self._threads) <= self._busy and len(self._threads) < self._limit:
             thread = threading.Thread(target=self._work, name="limpet-mount", daemon=True)
-            self._threads.append(thread)
-            thread.start()
+            try:
+                thread.start()
+                self._threads.append(thread)
+            except RuntimeError:  # the system gives no more of them
+                if not self._threads:
+                    raise
+        self._busy += 1
         self._jobs.put(job)
 
     async def wait_until_idle(self) -> None:
