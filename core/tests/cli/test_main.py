@@ -271,3 +271,25 @@ def test_signal_after_the_end() -> None:
     """A scheduler that loses patience in the last millisecond must not see a failed backup."""
     done = subprocess.run([sys.executable, "-c", AT_THE_VERY_END], capture_output=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+A_THREAD_HANGS = """
+import atexit, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+from limpet.cli import main
+
+ThreadPoolExecutor(1).submit(threading.Event().wait)
+atexit.register(print, "removed what a plugin has left")
+sys.argv = ["limpet", *sys.argv[1:]]
+main.run()
+"""
+
+
+@pytest.mark.parametrize(("command", "exit_code"), [("version", 0), ("no-such-command", 1)])
+def test_a_thread_that_hangs_at_the_end(command: str, exit_code: int) -> None:
+    """A storage that is dead would keep the process for ever, or its end would skip what others do at theirs."""
+    done = subprocess.run([sys.executable, "-c", A_THREAD_HANGS, command], capture_output=True, check=False, timeout=60)
+    assert done.returncode == exit_code, done.stderr
+    assert bool(done.stderr) == bool(exit_code)
+    assert done.stdout.startswith(b"limpet ") != bool(exit_code)
+    assert done.stdout.endswith(b"removed what a plugin has left\n")

@@ -182,14 +182,16 @@ def _end_on_broken_pipe() -> int:
 def run() -> NoReturn:
     """The installed script: ends the process with the exit code of `main`."""
     exit_code = main()
-    if exit_code == EXIT_INTERRUPTED or threading.active_count() > 1:
-        # All is cleaned up. Python's own end would wait for threads that still hang in a call (an executor's even where
-        # they are daemons), and might turn a second Ctrl-C into a death by signal, where scripts look for 130.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(exit_code)
-    atexit.register(ignore_signals)
-    sys.exit(exit_code)
+    if exit_code != EXIT_INTERRUPTED:
+        atexit.register(ignore_signals)
+        if threading.active_count() == 1:
+            sys.exit(exit_code)
+        atexit._run_exitfuncs()  # as Python's own end would: plugins and libraries may have something to remove
+    # All is cleaned up. Python's own end would wait for threads that still hang in a call (an executor's even where
+    # they are daemons), and might turn a second Ctrl-C into a death by signal, where scripts look for 130.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(exit_code)
 
 
 if __name__ == "__main__":
