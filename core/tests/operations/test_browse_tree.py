@@ -243,6 +243,23 @@ def test_damaged_behind_the_beginning(late: bytes, end: bytes) -> None:
             found.number(b"not there")
 
 
+@pytest.mark.parametrize(
+    "node", ["1", "null", '"x"', '{"name":"a","type":"file"},["a"]', '{"name":".","type":"dir"},5']
+)
+def test_nodes_that_are_none(node: str) -> None:
+    """Damage has its name and its exit code; as any other error it would end threads that load ahead."""
+    with pytest.raises(IntegrityError, match="not a JSON object"):
+        Listing(f'{{"nodes":[{node}]}}'.encode(), lambda _: b'{"nodes":[]}')
+
+
+@pytest.mark.parametrize("word", ['["file"]', '{"file":1}', "1", '"door"'])
+def test_types_that_are_none(word: str) -> None:
+    """A node of a type that nobody knows is left out, whatever stands in its place; its neighbours are shown."""
+    nodes = f'{{"name":"a","type":{word}}},{{"name":"b","type":"file"}}'
+    listing = Listing(f'{{"nodes":[{nodes}]}}'.encode(), lambda _: b"")
+    assert [name for name, _ in listing.iterate()] == [b"b"]
+
+
 def test_a_large_folder_is_taken_apart_in_a_thread() -> None:
     """A name in a folder of 100,000 must not keep everybody waiting: what takes long can be told beforehand."""
     node = b'{"name":"%07d","type":"file","mode":420,"content":null}'

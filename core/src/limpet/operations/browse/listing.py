@@ -205,10 +205,17 @@ def _plain_names(nodes: list[Fields]) -> list[bytes] | None:
             raise ValueError
         names = text.encode().split(b"\0")
     except (KeyError, TypeError, ValueError):
+        _require_objects(nodes)
         return [raw_name(fields) for fields in nodes] if all(map(_is_plain, nodes)) else None
     return names if len(names) == len(nodes) and _IMPOSSIBLE.isdisjoint(names) else None
 
 
+def _require_objects(nodes: list[Fields]) -> None:
+    for fields in nodes:
+        if type(fields) is not dict:
+            raise IntegrityError("a node is not a JSON object")
+
+
 def _is_plain(fields: Fields) -> bool:
-    name = raw_name(fields)
-    return fields.get("type") in _SHOWN and b"/" not in name and b"\0" not in name and name not in _IMPOSSIBLE
+    name, word = raw_name(fields), fields.get("type")
+    return type(word) is str and word in _SHOWN and b"/" not in name and b"\0" not in name and name not in _IMPOSSIBLE
