@@ -1,8 +1,6 @@
 /* Reads the times that Go writes: RFC 3339, at most nine digits after the second. */
 #include "module.h"
 
-#include <string.h>
-
 enum { NS_DIGITS = 9, HEAD_LENGTH = 19, ZONE_LENGTH = 6 };
 
 static const int64_t NS_PER_S = 1000000000;
