@@ -120,15 +120,6 @@ def test_damage_is_found_and_an_outage_is_none(scene: Scene, tmp_path: Path) -> 
     assert first.report.current.files == 19
 
 
-def test_a_place_that_can_be_none_stands_in_nobodys_way(scene: Scene) -> None:
-    """One name that the storage cannot have, remembered from another one, stopped verify and all uploads for ever."""
-    scene.known.note(("a name with blanks",))
-    usage = Usage()
-    usage.count(GatewayInventory(scene.store, scene.known).all)
-    assert usage.used_bytes() == 3 * 514
-    assert len(list(GatewayFiles(scene.store, scene.known).after(()))) == 18
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -141,6 +132,8 @@ def test_a_place_that_can_be_none_stands_in_nobodys_way(scene: Scene) -> None:
         '{"version": 1, "repositories": ["ann", "a/b/c"]}',
         '{"version": 1, "repositories": ["../ann"]}',
         '{"version": 1, "repositories": ["ann/data"]}',
+        '{"version": 1, "repositories": ["config"]}',
+        '{"version": 1, "repositories": ["what no storage has"]}',
         '{"version": 2, "repositories": ["ann"]}',
     ],
 )

@@ -26,6 +26,11 @@ _SAFE_NAME = re.compile(r"[A-Za-z0-9_@+=,-][A-Za-z0-9._@+=,-]*")
 """What no location of any backend reads as anything but a name."""
 
 
+def is_place(folders: Sequence[str]) -> bool:
+    """Whether a repository in these folders can be below a location."""
+    return all(map(_SAFE_NAME.fullmatch, folders))
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a gateway stores, and how it talks to that place. The options may hold secrets."""

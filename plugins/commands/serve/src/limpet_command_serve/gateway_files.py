@@ -15,7 +15,8 @@ from pathlib import Path
 from limpet.contracts.backend import FileKind
 from limpet.errors import MissingFileError, UsageError
 
-from limpet_command_serve.names import Folders, Shape, StoredFile, parse_path
+from limpet_command_serve.gateway_backends import is_place
+from limpet_command_serve.names import Folders, StoredFile, parse_path
 from limpet_command_serve.private_file import read_private, replace_private
 from limpet_command_serve.quota import repository_of
 from limpet_command_serve.store import Store
@@ -64,8 +65,7 @@ class GatewayInventory:
     def all(self) -> Iterator[tuple[Folders, int]]:
         """The bytes of each repository that is known."""
         for folders in self._known.all():
-            with suppress(MissingFileError):  # it cannot be any more where the gateway stores now
-                yield self.of_new(folders)
+            yield self.of_new(folders)
 
     def is_new(self, folders: Folders) -> bool:
         """Whether nobody has counted it yet."""
@@ -99,16 +99,10 @@ class GatewayFiles:
                 here = (*folders, kind.value)
                 if (folders, kind.value) < (start, position[len(start)] if position else ""):
                     continue
-                for name in self._names(folders, kind):
+                for name in sorted(info.name for info in self._store.list(folders, kind)):
                     parts = (*here, name[:2], name) if kind is FileKind.PACK else (*here, name)
                     if folders != start or parts > position:
                         yield parts
-
-    def _names(self, folders: Folders, kind: FileKind) -> list[str]:
-        try:
-            return sorted(info.name for info in self._store.list(folders, kind))
-        except MissingFileError:  # it cannot be any more where the gateway stores now
-            return []
 
     def pieces(self, parts: Parts) -> Iterator[memoryview]:
         folders = repository_of(parts)
@@ -133,6 +127,6 @@ def _decode(path: Path, data: bytes | None) -> set[Folders]:
 
 def _folders(name: str) -> Folders:
     target = parse_path(f"/{name}/" if name else "/")
-    if not isinstance(name, str) or target is None or target.shape is not Shape.REPOSITORY:
+    if not isinstance(name, str) or target is None or target.kind is not None or not is_place(target.folders):
         raise ValueError(f"{name!r} is no repository")
     return target.folders
