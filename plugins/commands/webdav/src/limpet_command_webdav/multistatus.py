@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from email.utils import formatdate
-from itertools import islice
 from xml.etree.ElementTree import Element, ParseError
 from xml.sax.saxutils import escape, quoteattr
 
@@ -18,7 +17,8 @@ from wsgidav.dav_error import HTTP_BAD_REQUEST, HTTP_FORBIDDEN, DAVError, PRECON
 from limpet_command_webdav.guard import Environ
 from limpet_command_webdav.resources import FileResource, FolderResource, Resource
 
-WRITTEN_AT_ONCE = 200
+PIECE_LENGTH = 64 * 1024
+"""Characters, about 150 entries: each client that reads slowly keeps some pieces in memory."""
 NAMES_LIMIT_BYTES = 8 * 1024
 """Of all properties that a request names, with their namespaces: they are said again for each entry of a folder."""
 _BEGIN = b'<?xml version="1.0" encoding="utf-8"?>\n<D:multistatus xmlns:D="DAV:">'
@@ -106,10 +106,13 @@ def _unknown(tag: str) -> Property:
 def multistatus(resources: Iterable[Resource], wanted: Wanted) -> Iterator[bytes]:
     """The document, in pieces."""
     yield _BEGIN
-    remaining = iter(resources)
-    while batch := list(islice(remaining, WRITTEN_AT_ONCE)):
-        yield "".join(_response(resource, wanted) for resource in batch).encode()
-    yield _END
+    piece = ""
+    for resource in resources:
+        piece += _response(resource, wanted)
+        if len(piece) >= PIECE_LENGTH:
+            yield piece.encode()
+            piece = ""
+    yield piece.encode() + _END
 
 
 def _response(resource: Resource, wanted: Wanted) -> str:
