@@ -15,7 +15,7 @@ from limpet.errors import BackendError, MissingFileError
 from limpet_command_serve import beneath
 from limpet_command_serve.folder_store import FolderStore
 from limpet_command_serve.names import UPLOADS, StoredFile
-from limpet_command_serve.store import Outcome
+from limpet_command_serve.store import Outcome, Reading
 
 from tests.services.waiting import wait_for
 
@@ -104,6 +104,40 @@ def test_two_uploads_of_one_name(store: FolderStore) -> None:
         outcomes = [upload.commit() for upload in (one, same, other)]
     assert outcomes == [Outcome.STORED, Outcome.SAME, Outcome.OTHER]
     assert files(store.root) == ["host/config"]
+
+
+class RemovedMeanwhile(FolderStore):
+    """Once a file is removed in the moment in which it is opened."""
+
+    removes = True
+
+    def open(self, file: StoredFile) -> Reading:
+        if self.removes and self.stat(file):
+            self.removes = False
+            self.remove(file)
+        return super().open(file)
+
+
+def test_an_upload_beside_another_one_that_is_removed(store: FolderStore) -> None:
+    """Whose file was there a moment ago, and is not, has room for his own: nothing has failed."""
+    with RemovedMeanwhile(store.root).begin(PACK, None) as upload:
+        upload.write(memoryview(DATA))
+        assert save(store, PACK) is Outcome.STORED
+        assert upload.commit() is Outcome.STORED
+    assert files(store.root) == [f"host/data/{ID[:2]}/{ID}"]
+
+
+def test_what_is_there_is_durable_with_its_folders(store: FolderStore) -> None:
+    """A client who hears that his file is there already removes his own: a crash must not take what nobody synced."""
+    save(store, PACK)
+    outcomes: list[Outcome] = []
+    again = threading.Thread(target=lambda: outcomes.append(save(store, PACK)))
+    with store.making:  # somebody makes a folder
+        again.start()
+        again.join(0.1)
+        assert not outcomes
+    again.join(10)
+    assert outcomes == [Outcome.SAME]
 
 
 def test_links_below_the_root_are_not_followed(store: FolderStore, tmp_path: Path) -> None:

@@ -134,7 +134,13 @@ class FolderStore(Store):
     def _settle(self, file: StoredFile) -> None:
         """Make sure that a file which is there stays there: who stored it may not have come so far."""
         with told(f"cannot store {file}"), opened_folder(self.root, self.parts(file)) as folder:
-            sync_folder(folder)
+            self.make_durable(folder)
+
+    def make_durable(self, folder: int) -> None:
+        """Have the names in the folder stay, and the folder: who made either may not have come so far."""
+        sync_folder(folder)
+        with self.making:
+            pass
 
     def _make_all(self, above: int, names: tuple[str, ...]) -> None:
         for name in names:
@@ -218,14 +224,16 @@ class FolderUpload(Upload):
             opened_folder(root, self._store.parts(self._file)) as folder,
             opened_folder(root, self._uploads) as uploads,
         ):
-            is_new = self._give_name(name, uploads, folder)
-            sync_folder(folder)
-            with self._store.making:
-                pass  # Who made the folder a moment ago has made it durable, too.
-        if is_new:
+            while not self._give_name(name, uploads, folder):
+                self._store.make_durable(folder)
+                try:
+                    with self._store.open(self._file) as stored, self._reading() as ours:
+                        return Outcome.SAME if same_content(stored, ours) else Outcome.OTHER
+                except MissingFileError:
+                    if is_there(name, folder):  # It is no file. Otherwise it was removed a moment ago.
+                        raise
+            self._store.make_durable(folder)
             return Outcome.STORED
-        with self._store.open(self._file) as stored, self._reading() as ours:
-            return Outcome.SAME if same_content(stored, ours) else Outcome.OTHER
 
     def _give_name(self, name: str, uploads: int, folder: int) -> bool:
         """Give the file its name in one step, whichever processes want to; whether nobody had it."""
