@@ -318,8 +318,10 @@ class Filesystem(pyfuse3.Operations):
             waiting.cancel_scope.cancel()
 
     async def _give_up_once_unmounted(self, waiting: trio.CancelScope) -> None:
-        while self._is_mounted():
+        is_mounted = True
+        while is_mounted:
             await trio.sleep(STILL_MOUNTED_S)
+            is_mounted = self._is_mounted()
         waiting.cancel()
 
     def _look(self) -> None:
