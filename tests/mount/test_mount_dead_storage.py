@@ -14,6 +14,7 @@ import pytest
 
 from tests.mount.mounting import END_LIMIT_S, JUDGED, Mounted, Mounts, is_mounted, make_site, point_at, wait_for
 from tests.safety.files import write_tree
+from tests.safety.program import Ended
 from tests.services.fault_proxy import BLACK_HOLE, FaultProxy, Request, status
 from tests.services.rest_server import RestServer
 
@@ -180,17 +181,13 @@ def test_a_look_for_new_snapshots_that_is_tried_again(mount: Mounted, server: Re
 def test_all_is_dead_and_somebody_looks(mount: Mounted, server: RestServer, far_away: FaultProxy) -> None:
     """After a lazy unmount whoever waits for a view is answered at once: the mount cannot end before."""
     plan = far_away.inject(BLACK_HOLE, when=lambda _: True)
-    with waiting(LIST, mount.point / "ids") as looker:
-        mount.running.wait_until(lambda: plan.happened > 0, "the storage was asked")
-        ended = mount.unmount("--lazy")
-        assert looker.wait(END_LIMIT_S) == 0
-    assert "Traceback" not in ended.err
+    ended = look_until(mount, lambda: plan.happened > 0, "umount --lazy")
     assert "unable to remove the lock in time" in ended.err
     assert len(locks(server)) == 1
 
 
-def look_until(mount: Mounted, happened: Callable[[], bool], way: str) -> None:
-    """Somebody looks into a view until this has happened; then the mount ends, and he gets an answer."""
+def look_until(mount: Mounted, happened: Callable[[], bool], way: str) -> Ended:
+    """How it ended: somebody looks into a view until this has happened; then the mount ends, and he gets an answer."""
     lookers: list[subprocess.Popen[bytes]] = []
 
     def look() -> bool:
@@ -200,14 +197,10 @@ def look_until(mount: Mounted, happened: Callable[[], bool], way: str) -> None:
 
     mount.running.wait_until(look, "the storage was asked")
     assert is_mounted(mount.point)
-    if way == "SIGINT":
-        ended = mount.end(signal.SIGINT)
-    else:
-        for one in lookers:
-            one.kill()
-        ended = mount.unmount("--lazy")
+    ended = mount.end(signal.SIGINT) if way == "SIGINT" else mount.unmount("--lazy")
     assert ended.code == 0, ended.err
     assert "Traceback" not in ended.err
     for one in lookers:
         with one:
             one.wait(END_LIMIT_S)
+    return ended
