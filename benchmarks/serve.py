@@ -74,11 +74,14 @@ class Clients:
     data: Path
     targets: Path
     """Where they restore to."""
+    has_caches: bool = False
+    """One each, empty at first. Without them the server has all the work there is."""
 
     def start(self, port: int, number: int, *arguments: str | Path) -> subprocess.Popen[bytes]:
         """One of them, running."""
         location = f"rest:http://127.0.0.1:{port}/client-{number}/"
-        command = [self.program, "-r", location, "-q", "--no-cache", *map(str, arguments)]
+        cache = ["--cache-dir", self._cache(number)] if self.has_caches else ["--no-cache"]
+        command = [self.program, "-r", location, "-q", *map(str, [*cache, *arguments])]
         return subprocess.Popen(command, env=_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
     def back_up(self, server: ServerUnderTest) -> float:
@@ -87,7 +90,9 @@ class Clients:
         os.sync()
         started = time.monotonic()
         self._all([self.start(server.port, number, "backup", self.data) for number in range(self.count)])
-        return time.monotonic() - started
+        wall_s = time.monotonic() - started
+        self._forget_caches()
+        return wall_s
 
     def restore(self, server: ServerUnderTest) -> float:
         """What `keep` has prepared."""
@@ -101,6 +106,7 @@ class Clients:
         wall_s = time.monotonic() - started
         for target in targets:
             shutil.rmtree(target)
+        self._forget_caches()
         return wall_s
 
     def keep(self, repositories: Path, program: Sequence[str]) -> None:
@@ -108,8 +114,16 @@ class Clients:
         with served(program, repositories) as server:
             self._all([self.start(server.port, 0, "init")])
             self._all([self.start(server.port, 0, "backup", self.data)])
+        self._forget_caches()
         for number in range(1, self.count):
             shutil.copytree(repositories / "client-0", repositories / f"client-{number}", copy_function=os.link)
+
+    def _cache(self, number: int) -> Path:
+        return self.targets / f"limpet-bench-cache-{number}"
+
+    def _forget_caches(self) -> None:
+        for number in range(self.count):
+            shutil.rmtree(self._cache(number), ignore_errors=True)
 
     @staticmethod
     def _all(runs: Sequence[subprocess.Popen[bytes]]) -> None:
@@ -179,8 +193,9 @@ def _jobs(arguments: argparse.Namespace, counts: Sequence[int], scratch: Path, p
     for set_name, folder in data.items():
         for client in arguments.programs.split(","):
             for count in counts:
-                group = Clients(clients[client], count, folder, arguments.targets or scratch)
-                yield from client_jobs(group, scratch / "kept", program, f"{set_name}, {_many(count, client)}")
+                group = Clients(clients[client], count, folder, arguments.targets or scratch, arguments.caches)
+                name = f"{set_name}, {_many(count, client)}{' with a cache' if arguments.caches else ''}"
+                yield from client_jobs(group, scratch / "kept", program, name)
 
 
 def _row(job: Job, sides: Sequence[Side], rounds: int) -> str:
@@ -260,6 +275,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--programs", default="restic,limpet", help="the clients, with commas between")
     parser.add_argument("--only", default=",".join(SETS), help="data sets, with commas between")
     parser.add_argument("--no-raw", action="store_true", help="only whole clients, no bare uploads and downloads")
+    parser.add_argument("--caches", action="store_true", help="the clients have caches, empty at first")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--write", type=Path, help="a Markdown file with marks for the table")
     return parser.parse_args()
