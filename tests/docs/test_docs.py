@@ -160,7 +160,7 @@ def with_subcommands(command: click.Command, context: click.Context) -> Iterator
 def flags_of(name: str) -> list[str]:
     """The long flags of a command, of its subcommands too; those that its help hides are left out."""
     root = root_command()
-    context = click.Context(root, info_name="limpet")
+    context = click.Context(root, info_name="limpet", **root.context_settings)
     command = root.get_command(context, name)
     assert command is not None
     return [

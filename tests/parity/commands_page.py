@@ -178,7 +178,7 @@ def note_of(command: Command | None, name: str, flag: Flag | None = None) -> Not
 def limpet_command(path: Sequence[str]) -> click.Command | None:
     """Limpet's command of that name; None where there is none."""
     command: click.Command | None = root_command()
-    context = click.Context(command, info_name=PROGRAM) if command else None
+    context = click.Context(command, info_name=PROGRAM, **command.context_settings) if command else None
     for name in path:
         if not isinstance(command, click.Group) or context is None:
             return None

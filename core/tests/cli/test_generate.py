@@ -41,7 +41,12 @@ def test_manual_pages(tmp_path: Path, run: Run) -> None:
         check=True,
     )
     plain = re.sub(".\b", "", shown.stdout)  # bold is a letter typed twice
-    for line in ("--exclude-if-present filename[:header]", "-r, --repo repository", "Create a new backup of files"):
+    for line in (
+        "-h, --help",
+        "--exclude-if-present filename[:header]",
+        "-r, --repo repository",
+        "Create a new backup of files",
+    ):
         assert line in plain
 
 

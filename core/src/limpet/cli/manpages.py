@@ -27,7 +27,7 @@ def manual_pages(root: click.Group) -> Iterator[tuple[str, str]]:
 
     The same program makes the same bytes: no page holds a date.
     """
-    context = click.Context(root, info_name=PROGRAM)
+    context = click.Context(root, info_name=PROGRAM, **root.context_settings)
     for path, inner in _commands(root, context):
         yield "-".join(path) + ".1", _page(path, inner, context)
 
