@@ -15,11 +15,11 @@ from limpet.format.kdf import KdfParameters
 from limpet.format.lockfile import LockFile, encode_lockfile
 from limpet.format.timestamps import NS_PER_S, Time
 from limpet.ids import StorageId
-from limpet.progress import SilentReporter
 from limpet.repository.locks import LockTiming, RepositoryLock
 from limpet.repository.repository import Repository
 from limpet.storage.recording import RecordingBackend
 from limpet.testing.backend import content_of, handle_of
+from limpet.testing.listening import Listening
 
 PASSWORD = "lock and key"
 CHEAP = KdfParameters(n=16, r=8, p=1, salt=bytes(64))
@@ -48,19 +48,6 @@ class Clock:
         self.ns += int(time_s * NS_PER_S)
 
 
-class Told(SilentReporter):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def warning(self, text: str) -> None:
-        self.texts.append(text)
-
-    def note(self, text: str, *, verbosity: int = 1) -> None:
-        self.texts.append(text)
-
-
 class HeldLooks(RecordingBackend):
     """A storage that shows the locks to the lock's own thread only while it `may_look`."""
 
@@ -83,7 +70,7 @@ class Setup:
         self.recording = HeldLooks(store)
         self.repository = Repository.create(self.recording, PASSWORD, kdf=CHEAP)
         self.clock = Clock()
-        self.told = Told()
+        self.told = Listening()
 
     def lock(self, *, exclusive: bool = False, retry_lock_s: float = 0.0, timing: LockTiming = FAST) -> RepositoryLock:
         """A lock on this clock, not yet gained."""

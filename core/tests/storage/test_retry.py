@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 import pytest
 from limpet.contracts.backend import CONFIG_HANDLE, Backend, Content, FileInfo, FileKind, Handle
 from limpet.errors import BackendError, MissingFileError
-from limpet.progress import SilentReporter
 from limpet.storage.memory import MemoryBackend
 from limpet.storage.recording import Operation, RecordingBackend
 from limpet.storage.retry import RetryBackend
 from limpet.storage.wrapping import WrappingBackend
 from limpet.testing.backend import content_of, handle_of, save_all
+from limpet.testing.listening import Listening
 
 
 class Clock:
@@ -31,25 +31,12 @@ class Clock:
         self.now_s += pause_s
 
 
-class Warnings(SilentReporter):
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.texts: list[str] = []
-
-    def warning(self, text: str) -> None:
-        self.texts.append(text)
-
-    def note(self, text: str, *, verbosity: int = 1) -> None:
-        self.texts.append(text)
-
-
 class Setup:
     """A retry wrapper, what it wraps, its clock and what it told."""
 
     def __init__(self, *, atomic_replace: bool = True) -> None:
         self.clock = Clock()
-        self.told = Warnings()
+        self.told = Listening()
         self.memory = MemoryBackend(atomic_replace=atomic_replace)
         self.recording = RecordingBackend(self.memory)
         self.backend = self.wrap(self.recording)
