@@ -75,6 +75,7 @@ def readings() -> Iterator[Reading]:
     yield Reading("listing of 100,000 entries", "entries", lambda root: ["ls", "-f", root / "many"])
     yield Reading("the same with ls -l", "entries", lambda root: ["ls", "-lU", root / "many"])
     yield Reading("find -size, 80,000 files", "small", lambda root: ["find", root, "-size", "+100k"])
+    yield Reading("find -newer, 80,000 files", "small", lambda root: ["find", root, "-newer", root])
     yield Reading("find -type f, 80,000 files", "small", lambda root: ["find", root, "-type", "f"])
     yield Reading("all of 20,000 small files", "few", _shell("tar -cf - . | cat"))
 
